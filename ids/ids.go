@@ -1,0 +1,62 @@
+// Package ids makes and checks the identifiers of the platform.
+//
+// An identifier is a prefix that names the kind, an underscore and a ULID in
+// lower case: run_01jd3m0f9zq4x8v5c7n2b6k1ta. ULIDs sort by creation time, so
+// "newest first" is "order by id desc" and a cursor is the last identifier
+// seen. Lower case, because the same text is part of Kubernetes object names.
+//
+// Each kind has its own Go type; the compiler refuses a run where an agent is
+// expected.
+package ids
+
+import (
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// The kinds of identifiers, each with its prefix in the constants below.
+type (
+	Org         string // an organization: publisher, buyer or both
+	Key         string // an API key
+	Entitlement string // a right of an organization to run an agent
+	Agent       string // an agent of a publisher
+	Version     string // an immutable version of an agent
+	Run         string // one invocation of an agent: the execution record
+)
+
+// The prefixes. They are part of the API and never change.
+const (
+	PrefixOrg         = "org"
+	PrefixKey         = "key"
+	PrefixEntitlement = "ent"
+	PrefixAgent       = "agt"
+	PrefixVersion     = "ver"
+	PrefixRun         = "run"
+	PrefixRequest     = "req"
+)
+
+// length of an encoded ULID.
+const ulidLength = 26
+
+// New returns a fresh identifier of the kind T under its prefix.
+func New[T ~string](prefix string) T {
+	return T(prefix + "_" + strings.ToLower(ulid.Make().String()))
+}
+
+// Valid reports whether s is an identifier with this prefix. Identifiers that
+// come from outside are checked with it before they reach a query.
+func Valid(prefix, s string) bool {
+	body, found := strings.CutPrefix(s, prefix+"_")
+	if !found || len(body) != ulidLength || strings.ToLower(body) != body {
+		return false
+	}
+	_, err := ulid.ParseStrict(strings.ToUpper(body))
+	return err == nil
+}
+
+// Body returns what follows the prefix: the part that is fit for a DNS label.
+func Body[T ~string](id T) string {
+	_, body, _ := strings.Cut(string(id), "_")
+	return body
+}
