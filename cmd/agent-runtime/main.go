@@ -1,0 +1,77 @@
+//go:build linux
+
+// Command agent-runtime is the first process in the container of an agent: a
+// static binary without dependencies that runs in any image.
+//
+//	agent-runtime run [flags] -- COMMAND [ARGUMENT...]   run one agent once
+//	agent-runtime install DIRECTORY                      copy this program there
+//
+// Flags of run are listed by "agent-runtime run --help"; platforms build them
+// with agentruntime.Launch.Args. The exit code of run is an
+// agentruntime.ExitCode.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"agentmarket/agentruntime"
+	"agentmarket/agentruntime/supervisor"
+)
+
+const usage = `usage:
+  agent-runtime run [flags] -- COMMAND [ARGUMENT...]
+  agent-runtime install DIRECTORY
+`
+
+func main() { os.Exit(int(dispatch(os.Args[1:], os.Stderr))) }
+
+// dispatch returns the exit code. Wrong use is the platform's fault, never the
+// agent's: 120.
+func dispatch(args []string, stderr io.Writer) agentruntime.ExitCode {
+	switch {
+	case len(args) > 0 && args[0] == "run":
+		return run(args[1:], stderr)
+	case len(args) == 2 && args[0] == "install":
+		self, err := os.Executable()
+		if err == nil {
+			err = supervisor.Install(self, args[1])
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "agent-runtime: %v\n", err)
+			return agentruntime.ExitPlatform
+		}
+		return agentruntime.ExitOK
+	default:
+		fmt.Fprint(stderr, usage)
+		return agentruntime.ExitPlatform
+	}
+}
+
+func run(args []string, stderr io.Writer) agentruntime.ExitCode {
+	launch, err := agentruntime.ParseLaunch(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return agentruntime.ExitOK
+	}
+	if err == nil {
+		err = supervisor.Harden()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "agent-runtime: %v\n", err)
+		return agentruntime.ExitPlatform
+	}
+	ctx, stop := supervisor.Signals(context.Background())
+	defer stop()
+	_, code := supervisor.Supervisor{Config: supervisor.Config{
+		Launch:  launch,
+		Environ: os.Environ(),
+		Stdout:  os.Stdout,
+		Stderr:  os.Stderr,
+		Init:    os.Getpid() == 1,
+	}}.Run(ctx)
+	return code
+}
