@@ -1,0 +1,58 @@
+package kube
+
+import (
+	"time"
+
+	"agentmarket/fault"
+)
+
+// Config is how the platform uses its cluster.
+type Config struct {
+	// Namespace is where runs execute. It must exist with the labels and the
+	// network policy of deploy/kubernetes/runs-namespace.yaml; EnsureNamespace
+	// makes it where the platform may.
+	Namespace string
+
+	// RuntimeImage holds the supervisor binary at /agent-runtime, pinned by
+	// digest: NAME@sha256:….
+	RuntimeImage string
+
+	// RuntimeByCopy puts the supervisor into the pod with an init container
+	// that copies it, instead of mounting RuntimeImage as an image volume.
+	// For nodes older than Kubernetes 1.35 or runtimes without image volumes.
+	// It costs about a second a run. Default: false.
+	RuntimeByCopy bool
+
+	// JobTTL is how long a finished Job stays in the cluster, for people with
+	// kubectl. The record, the output and the log are kept elsewhere by then.
+	// Default: 15 minutes.
+	JobTTL time.Duration
+
+	// QPS and Burst bound the calls to the API server from this process; the
+	// defaults of client-go (5 and 10) are far too low for one run a second.
+	// Default: 200 and 400.
+	QPS   float32
+	Burst int
+}
+
+// WithDefaults returns the configuration with its defaults filled in.
+func (c Config) WithDefaults() Config {
+	if c.Namespace == "" {
+		c.Namespace = "agentmarket-runs"
+	}
+	if c.JobTTL == 0 {
+		c.JobTTL = 15 * time.Minute
+	}
+	if c.QPS == 0 {
+		c.QPS, c.Burst = 200, 400
+	}
+	return c
+}
+
+// Validate reports what is missing.
+func (c Config) Validate() error {
+	if c.RuntimeImage == "" {
+		return fault.New(fault.Invalid, "", "the runtime image (pinned by digest) is not configured")
+	}
+	return nil
+}

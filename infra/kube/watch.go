@@ -1,0 +1,245 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"agentmarket/fault"
+	"agentmarket/infra"
+)
+
+// Sink is told what the watcher sees. Delivery is at least once: after a restart
+// everything that is still in the cluster is told again. An error makes the
+// watcher tell it again later.
+type Sink interface {
+	// Started: the agent's container runs since at.
+	Started(ctx context.Context, ref infra.Ref, at time.Time) error
+	// Ended: the attempt is over.
+	Ended(ctx context.Context, ref infra.Ref, outcome infra.Outcome) error
+	// Gone: the pod is removed from the cluster. last is its final state.
+	Gone(ctx context.Context, ref infra.Ref, last infra.Pod, at time.Time) error
+}
+
+// Watcher follows all pods of the platform with one informer.
+//
+//	event ─► queue (key: pod) ─► sync: read cache, Classify, tell the sink
+//	              ▲──────────────────┘ error: again, later and later
+//	              ▲──────────────────┘ undecided: again when Classify says
+//
+// Several watchers may run at once; the sink is idempotent.
+type Watcher struct {
+	sink Sink
+	log  *slog.Logger
+	now  func() time.Time
+
+	factory  informers.SharedInformerFactory
+	informer cache.SharedIndexInformer
+	queue    workqueue.TypedRateLimitingInterface[string]
+	// brokenSince is the time of the first watch error after the last good
+	// sync, as Unix nanoseconds; 0 while the watch is fine.
+	brokenSince atomic.Int64
+
+	mu   sync.Mutex
+	told map[string]*told // by queue key
+}
+
+// told is what the sink already knows of a pod.
+type told struct {
+	started, ended bool
+	deleted        *corev1.Pod // final state, once the pod is gone
+	deletedAt      time.Time
+}
+
+const (
+	watchWorkers = 8
+	// unhealthyAfter is how long the watch may be broken before waiting
+	// activities are told to poll.
+	unhealthyAfter = 10 * time.Second
+)
+
+// NewWatcher returns a watcher of the platform's pods in a namespace.
+func NewWatcher(client kubernetes.Interface, namespace string, sink Sink, log *slog.Logger) *Watcher {
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
+		informers.WithNamespace(namespace),
+		informers.WithTransform(trim),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.LabelSelector = labelManagedBy + "=" + managedBy
+		}))
+	return &Watcher{
+		sink: sink, log: log, now: time.Now,
+		factory: factory, informer: factory.Core().V1().Pods().Informer(),
+		queue: workqueue.NewTypedRateLimitingQueue(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, 30*time.Second)),
+		told: map[string]*told{},
+	}
+}
+
+// Run watches until the context ends. It returns an error only when the watch
+// could not be set up. It is called once.
+func (w *Watcher) Run(ctx context.Context) error {
+	if err := w.informer.SetWatchErrorHandler(w.watchFailed); err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
+	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    w.changed,
+		UpdateFunc: func(_, pod any) { w.changed(pod) },
+		DeleteFunc: w.deleted,
+	})
+	if err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
+	w.factory.Start(ctx.Done())
+
+	var workers sync.WaitGroup
+	for range watchWorkers {
+		workers.Go(func() {
+			for w.next(ctx) {
+			}
+		})
+	}
+	<-ctx.Done()
+	w.queue.ShutDown()
+	workers.Wait()
+	w.factory.Shutdown()
+	return nil
+}
+
+// Healthy reports whether ends of pods are seen as they happen. While it is
+// false, waiting activities poll.
+func (w *Watcher) Healthy() bool {
+	if !w.informer.HasSynced() {
+		return false
+	}
+	since := w.brokenSince.Load()
+	return since == 0 || w.now().Sub(time.Unix(0, since)) < unhealthyAfter
+}
+
+func (w *Watcher) watchFailed(_ *cache.Reflector, err error) {
+	if w.brokenSince.CompareAndSwap(0, w.now().UnixNano()) {
+		w.log.Warn("watch interrupted", "error", err)
+	}
+}
+
+func (w *Watcher) changed(obj any) {
+	w.brokenSince.Store(0) // whatever arrives, arrives over a working watch
+	if key, err := cache.MetaNamespaceKeyFunc(obj); err == nil {
+		w.queue.Add(key)
+	}
+}
+
+func (w *Watcher) deleted(obj any) {
+	w.brokenSince.Store(0)
+	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = unknown.Obj // the last state that was seen, maybe not the final one
+	}
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	key, err := cache.MetaNamespaceKeyFunc(pod)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	t := w.known(key)
+	t.deleted, t.deletedAt = pod, w.now()
+	w.mu.Unlock()
+	w.queue.Add(key)
+}
+
+// known returns what was told of a pod; the caller holds mu.
+func (w *Watcher) known(key string) *told {
+	t := w.told[key]
+	if t == nil {
+		t = &told{}
+		w.told[key] = t
+	}
+	return t
+}
+
+func (w *Watcher) next(ctx context.Context) bool {
+	key, shutdown := w.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer w.queue.Done(key)
+	again, err := w.sync(ctx, key)
+	switch {
+	case err != nil:
+		if !errors.Is(err, context.Canceled) {
+			w.log.Warn("report pod", "pod", key, "error", err)
+		}
+		w.queue.AddRateLimited(key)
+	case again > 0:
+		w.queue.Forget(key)
+		w.queue.AddAfter(key, again)
+	default:
+		w.queue.Forget(key)
+	}
+	return true
+}
+
+// sync tells the sink what it does not know yet about one pod, and returns when
+// to look again (0: at the next event). A key is synced by one worker at a time.
+func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
+	obj, exists, err := w.informer.GetStore().GetByKey(key)
+	if err != nil {
+		return 0, fault.Wrap(fault.Internal, err, "read cache")
+	}
+	w.mu.Lock()
+	t := w.known(key)
+	w.mu.Unlock()
+
+	pod, _ := obj.(*corev1.Pod)
+	if !exists {
+		if t.deleted == nil {
+			return 0, nil
+		}
+		pod = t.deleted
+	}
+	ref, ours := refOf(pod.Labels)
+	if !ours {
+		return 0, nil
+	}
+	seen := observePod(pod)
+	if !t.started && seen.Running != nil {
+		if err := w.sink.Started(ctx, ref, seen.Running.StartedAt); err != nil {
+			return 0, err
+		}
+		t.started = true
+	}
+	// A pod that is gone is judged without it, unless it had ended before.
+	observed := infra.Observed{JobExists: true, Pod: seen}
+	if !exists && !seen.Ended() {
+		observed.Pod, observed.JobExists = nil, false
+	}
+	verdict := infra.Classify(ref, observed, w.now())
+	if verdict.Ended && !t.ended {
+		if err := w.sink.Ended(ctx, ref, verdict.Outcome); err != nil {
+			return 0, err
+		}
+		t.ended = true
+	}
+	if exists {
+		return verdict.LookAgain, nil
+	}
+	if err := w.sink.Gone(ctx, ref, *seen, t.deletedAt); err != nil {
+		return 0, err
+	}
+	w.mu.Lock()
+	delete(w.told, key)
+	w.mu.Unlock()
+	return 0, nil
+}

@@ -1,0 +1,42 @@
+package infra
+
+import (
+	"fmt"
+	"time"
+
+	"agentmarket/ids"
+)
+
+// Ref names one attempt of a run: the key of everything that exists for it in
+// the cluster.
+type Ref struct {
+	Run     ids.Run
+	Attempt int // from 1
+}
+
+// Name is the deterministic name of the attempt's objects: run-<ulid>-a<n>. A
+// second create of the same attempt meets the first one under this name.
+func (r Ref) Name() string { return fmt.Sprintf("run-%s-a%d", ids.Body(r.Run), r.Attempt) }
+
+// Sandbox is what one attempt needs from the cluster: the desired state.
+type Sandbox struct {
+	Ref
+	Org   ids.Org
+	Agent ids.Agent
+
+	Image   string            // pinned: NAME@sha256:…
+	Command []string          // the agent's own command
+	Env     map[string]string // constants of the manifest, no secrets
+	Input   []byte            // one JSON value, at most product.MaxInputBytes
+
+	CPUMillis int64
+	MemoryMiB int64
+	DiskMiB   int64
+
+	// StartTimeout bounds the time from creation to the start of the agent's
+	// process, RunTimeout the process itself, Grace the time between SIGTERM
+	// and SIGKILL.
+	StartTimeout time.Duration
+	RunTimeout   time.Duration
+	Grace        time.Duration
+}

@@ -1,0 +1,19 @@
+// Package product is layer 2, the Product Control Plane: what should run. It
+// owns the agent registry (agents and their immutable versions), resolves each
+// start to a [Plan], and keeps the [Run], the formal execution record that is
+// tracked, billed, retried and audited. It produces intent only and knows no
+// word of Kubernetes.
+//
+// The life of a run (see docs/run-lifecycle.md for who moves it):
+//
+//	queued ─► starting ─► running ─► succeeded
+//	  │          │           ├──────► failed
+//	  │          │           └──────► timed_out
+//	  ├──────────┴───────────┴─► canceling ─► canceled
+//	  ├─► rejected    not entitled, plan invalid          nothing ever ran
+//	  └─► expired     queue deadline passed               nothing ever ran
+//
+// Terminal states never change. Each carries a reason (a stable code), the cause
+// (who can do something about it) and a message for people; the table in
+// reason.go is the only place that knows what follows from a reason.
+package product

@@ -1,0 +1,67 @@
+package product
+
+import (
+	"time"
+
+	"agentmarket/ids"
+)
+
+// Plan is the resolved intent of a run: which version of which agent runs under
+// which right, with which resources and deadlines. It is made once, stored with
+// the run, and never changes. It holds no word of the infrastructure and no
+// secret.
+type Plan struct {
+	AgentID       ids.Agent
+	VersionID     ids.Version
+	Version       string
+	Image         string // pinned: NAME@sha256:…
+	Command       []string
+	Env           map[string]string
+	EntitlementID ids.Entitlement
+
+	Resources Resources
+	Deadlines Deadlines
+
+	// MaxAttempts bounds the attempts after platform-caused failures.
+	MaxAttempts int
+	// MaxOutputBytes and MaxLogBytes bound what is kept of a run.
+	MaxOutputBytes int64
+	MaxLogBytes    int64
+
+	ResolvedAt time.Time
+}
+
+// Resources is what one attempt may use.
+type Resources struct {
+	CPUMillis int64
+	MemoryMiB int64
+	DiskMiB   int64
+}
+
+// Deadlines bound the parts of a run's life.
+type Deadlines struct {
+	Queue time.Duration // creation to first attempt
+	Start time.Duration // an attempt's creation to the start of its process
+	Run   time.Duration // the process
+	Grace time.Duration // SIGTERM to SIGKILL
+}
+
+// Limits are the platform's own bounds; a plan never exceeds them.
+type Limits struct {
+	Resources      Resources
+	MaxRun         time.Duration
+	MaxQueue       time.Duration
+	MaxGrace       time.Duration
+	MaxAttempts    int
+	MaxOutputBytes int64
+	MaxLogBytes    int64
+}
+
+// DefaultLimits are the bounds of a platform that was not configured.
+func DefaultLimits() Limits {
+	return Limits{
+		Resources: Resources{CPUMillis: 8000, MemoryMiB: 16 << 10, DiskMiB: 20 << 10},
+		MaxRun:    24 * time.Hour, MaxQueue: 24 * time.Hour, MaxGrace: 10 * time.Minute,
+		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20,
+	}
+}

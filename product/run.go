@@ -1,0 +1,213 @@
+package product
+
+import (
+	"time"
+
+	"agentmarket/fault"
+	"agentmarket/ids"
+)
+
+// Run is the execution record of one invocation of an agent.
+type Run struct {
+	ID      ids.Run
+	OrgID   ids.Org // the buyer: who started it and who may see it
+	KeyID   ids.Key // the API key that started it
+	AgentID ids.Agent
+	Agent   string // publisher/name at the time of the start
+
+	// VersionID and Version are pinned when the run is created: a newer
+	// version that is published while the run waits does not change it.
+	VersionID ids.Version
+	Version   string
+	Image     string
+
+	Status  Status
+	Reason  Reason // empty until it ended
+	Cause   Cause
+	Message string
+	Labels  map[string]string
+	Request Request
+	Plan    *Plan // nil until resolved
+
+	CreatedAt     time.Time
+	QueueDeadline time.Time // after it the run expires instead of starting
+	StartedAt     time.Time // of the agent's process, first attempt that started
+	FinishedAt    time.Time
+
+	InputSize int64
+	Output    *Blob   // nil without a result
+	Log       *Blob   // nil until archived
+	Cancel    *Cancel // nil without a request
+	Attempts  []Attempt
+}
+
+// Blob is a body in the blob store.
+type Blob struct {
+	Key    string
+	Size   int64
+	SHA256 string // hex
+	// Truncated says that the body was longer than what is kept.
+	Truncated bool
+}
+
+// Attempt is one try to execute the run.
+type Attempt struct {
+	Number     int // from 1
+	Reason     Reason
+	Message    string
+	ExitCode   *int
+	CreatedAt  time.Time
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// Cancel is the request to cancel a run and the proof that it was carried out.
+type Cancel struct {
+	RequestedBy string // an API key, or the name of an operator's tool
+	Reason      string
+	Grace       *time.Duration // nil: the plan's
+	Force       bool           // no grace at all
+
+	SignaledAt   time.Time // when the request was accepted; metering stops here
+	TerminatedAt time.Time // the end of the agent's process; zero: never ran
+	GoneAt       time.Time // nothing of the run is left in the cluster
+	ExitCode     *int
+}
+
+// Event is an entry of a run's append-only log. Sequence numbers start at 1 and
+// have no gaps within a run.
+type Event struct {
+	RunID   ids.Run
+	Seq     int64
+	Type    EventType
+	At      time.Time
+	Attempt int    // 0 where it belongs to no attempt
+	Message string // for people
+}
+
+// EventType names what happened.
+type EventType string
+
+// The events of a run's life.
+const (
+	EventCreated         EventType = "created"
+	EventPlanned         EventType = "planned"
+	EventAttemptCreated  EventType = "attempt_created"
+	EventAttemptStarted  EventType = "attempt_started"
+	EventAttemptEnded    EventType = "attempt_ended"
+	EventCancelRequested EventType = "cancel_requested"
+	EventEnded           EventType = "ended"
+)
+
+// AttemptIndex returns the index of an attempt, or -1.
+func (r *Run) AttemptIndex(number int) int {
+	for i := range r.Attempts {
+		if r.Attempts[i].Number == number {
+			return i
+		}
+	}
+	return -1
+}
+
+// The methods below are the only writers of a run's state. Each returns the
+// event that describes the change; nil says that it was made before and nothing
+// is to be stored. All of them may run more than once.
+
+// Planned stores the plan. A run keeps its first plan.
+func (r *Run) Planned(p Plan, now time.Time) *Event {
+	if r.Plan != nil || r.Status.Terminal() {
+		return nil
+	}
+	r.Plan = &p
+	return &Event{Type: EventPlanned, At: now, Message: "plan resolved: version " + p.Version}
+}
+
+// BeginAttempt opens attempt number n. fault.Conflict with the code run_state
+// when the run is past the point where an attempt may begin.
+func (r *Run) BeginAttempt(n int, now time.Time) (*Event, error) {
+	if r.AttemptIndex(n) >= 0 {
+		return nil, nil
+	}
+	if r.Status != StatusStarting {
+		if err := r.Status.mayBecome(StatusStarting); err != nil {
+			return nil, err
+		}
+		r.Status = StatusStarting
+	}
+	r.Attempts = append(r.Attempts, Attempt{Number: n, CreatedAt: now})
+	return &Event{Type: EventAttemptCreated, At: now, Attempt: n}, nil
+}
+
+// AttemptStarted records that the agent's process of an attempt runs.
+func (r *Run) AttemptStarted(n int, at time.Time) *Event {
+	i := r.AttemptIndex(n)
+	if i < 0 || i != len(r.Attempts)-1 || !r.Attempts[i].StartedAt.IsZero() || r.Status.Terminal() {
+		return nil
+	}
+	r.Attempts[i].StartedAt = at
+	if r.StartedAt.IsZero() {
+		r.StartedAt = at
+	}
+	if r.Status == StatusStarting {
+		r.Status = StatusRunning
+	}
+	return &Event{Type: EventAttemptStarted, At: at, Attempt: n}
+}
+
+// End is how an attempt ended.
+type End struct {
+	Reason     Reason
+	Message    string
+	ExitCode   *int
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// AttemptEnded records the end of an attempt.
+func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
+	i := r.AttemptIndex(n)
+	if i < 0 || r.Attempts[i].Reason != "" {
+		return nil
+	}
+	a := &r.Attempts[i]
+	a.Reason, a.Message, a.ExitCode, a.FinishedAt = end.Reason, end.Message, end.ExitCode, end.FinishedAt
+	if a.FinishedAt.IsZero() {
+		a.FinishedAt = now
+	}
+	if a.StartedAt.IsZero() {
+		a.StartedAt = end.StartedAt
+	}
+	if r.StartedAt.IsZero() {
+		r.StartedAt = end.StartedAt
+	}
+	return &Event{Type: EventAttemptEnded, At: now, Attempt: n, Message: string(end.Reason)}
+}
+
+// RequestCancel records a request to cancel. A second request changes nothing.
+// A run that has ended is fault.Conflict with the code run_ended.
+func (r *Run) RequestCancel(c Cancel, now time.Time) (*Event, error) {
+	if r.Status.Terminal() {
+		return nil, fault.Newf(fault.Conflict, "run_ended", "the run has already ended: %s", r.Status)
+	}
+	if r.Cancel != nil {
+		return nil, nil
+	}
+	c.SignaledAt = now
+	r.Cancel = &c
+	r.Status = StatusCanceling
+	return &Event{Type: EventCancelRequested, At: now, Message: c.Reason}, nil
+}
+
+// Settle ends the run for good. The first settlement stands.
+func (r *Run) Settle(reason Reason, message string, now time.Time) *Event {
+	if r.Status.Terminal() {
+		return nil
+	}
+	rule := RuleOf(reason)
+	status := rule.Status
+	if err := r.Status.mayBecome(status); err != nil {
+		status = StatusFailed // e.g. a run that could not even be planned
+	}
+	r.Status, r.Reason, r.Cause, r.Message, r.FinishedAt = status, reason, rule.Cause, message, now
+	return &Event{Type: EventEnded, At: now, Message: string(reason)}
+}

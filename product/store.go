@@ -1,0 +1,90 @@
+package product
+
+import (
+	"context"
+	"time"
+
+	"agentmarket/ids"
+)
+
+// AgentStore keeps the agent registry. "Not found" is fault.NotFound, a
+// database that cannot answer is fault.Unavailable.
+type AgentStore interface {
+	// AddVersion stores a version and, with the first one, its agent. Adding
+	// the same content again returns the stored version and false; another
+	// content under a number that is taken is fault.Conflict. Agent.ID and
+	// Version.AgentID are those of the stored agent in what is returned.
+	AddVersion(ctx context.Context, a Agent, v Version) (Agent, Version, bool, error)
+	// AgentByName finds an agent by publisher and name.
+	AgentByName(ctx context.Context, publisher, name string) (Agent, error)
+	// AgentsFor lists the agents that an organization has an entitlement for
+	// (expired and revoked ones too), newest first.
+	AgentsFor(ctx context.Context, org ids.Org, q AgentQuery) ([]Agent, error)
+	// Version finds a version by identifier.
+	Version(ctx context.Context, id ids.Version) (Version, error)
+	// VersionByNumber finds a version by number; "latest" is the newest one
+	// that is not a pre-release, or the newest one at all.
+	VersionByNumber(ctx context.Context, agent ids.Agent, number string) (Version, error)
+	// Versions lists the versions of an agent, newest first.
+	Versions(ctx context.Context, agent ids.Agent, before ids.Version, limit int) ([]Version, error)
+}
+
+// Latest is the name of the newest version.
+const Latest = "latest"
+
+// AgentQuery selects a page of agents.
+type AgentQuery struct {
+	Text   string    // part of the name or summary, any case; empty: all
+	Before ids.Agent // page cursor: only agents older than this one
+	Limit  int
+}
+
+// RunStore keeps the execution records.
+type RunStore interface {
+	// CreateRun stores a run that is queued, its input and its first event in
+	// one transaction, due for dispatch a moment later: the process that
+	// stored it tells the engine first. With a key that the organization has
+	// used before it returns the run of that key and false when the
+	// fingerprint of the request is the same, else fault.Invalid with the
+	// code idempotency_key_reused.
+	CreateRun(ctx context.Context, r Run, input []byte, key *IdempotencyKey) (Run, bool, error)
+	// Run loads a run with its attempts.
+	Run(ctx context.Context, id ids.Run) (Run, error)
+	// Input loads the input of a run.
+	Input(ctx context.Context, id ids.Run) ([]byte, error)
+	// UpdateRun changes a run in one transaction: it locks and loads it with
+	// its attempts, calls change, and stores what change left, with the
+	// events that it returned (nil ones are dropped). change may run more
+	// than once. An error of change is returned as it is and nothing is
+	// stored.
+	UpdateRun(ctx context.Context, id ids.Run, change func(*Run) ([]*Event, error)) (Run, error)
+	// Runs lists the runs of an organization, newest first, without attempts.
+	Runs(ctx context.Context, org ids.Org, q RunQuery) ([]Run, error)
+	// Events lists a run's events after a sequence number, oldest first.
+	Events(ctx context.Context, id ids.Run, after int64, limit int) ([]Event, error)
+	// ClaimDispatch takes up to limit runs that are due to be told to the
+	// workflow engine (started or canceled) and makes them due again after
+	// the lease. Two claimers never get the same run within a lease.
+	ClaimDispatch(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Run, error)
+	// Dispatched says that the engine knows everything that was stored of the
+	// run when seen was loaded; a later request to cancel stays due.
+	Dispatched(ctx context.Context, seen Run) error
+}
+
+// IdempotencyKey names a request to start a run, within an organization and for
+// good: the row lives as long as the run.
+type IdempotencyKey struct {
+	Key         string
+	Fingerprint string // hash of the request; the same key with another one is refused
+}
+
+// RunQuery selects a page of runs. Zero values select everything.
+type RunQuery struct {
+	Statuses      []Status
+	Agent         string // publisher/name
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	Labels        map[string]string
+	Before        ids.Run // page cursor: only runs older than this one
+	Limit         int
+}
