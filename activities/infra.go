@@ -1,0 +1,156 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"agentmarket/fault"
+	"agentmarket/infra"
+	"agentmarket/product"
+)
+
+// Infra is what workflows ask of layer 3.
+type Infra struct {
+	Cluster infra.Cluster
+	Runs    product.RunStore
+	Now     func() time.Time
+	// Watching reports whether a watcher completes the waiting activities.
+	// While it is false they poll.
+	Watching func() bool
+}
+
+// pollInterval is how often a waiting activity looks while nothing watches.
+const pollInterval = 2 * time.Second
+
+// CreateJob makes the objects of an attempt. Whatever can be mended is retried;
+// a spec that the cluster refuses for good is of the kind invalid or conflict.
+func (a *Infra) CreateJob(ctx context.Context, in AttemptRef) error {
+	run, err := a.Runs.Run(ctx, in.RunID)
+	if err != nil {
+		return toTemporal(err)
+	}
+	if run.Plan == nil {
+		return toTemporal(fault.New(fault.Conflict, "", "the run has no plan"))
+	}
+	input, err := a.Runs.Input(ctx, in.RunID)
+	if err != nil {
+		return toTemporal(err)
+	}
+	if err := ctx.Err(); err != nil { // too late to make something that nobody waits for
+		return err
+	}
+	return toTemporal(a.Cluster.Create(ctx, sandboxFor(run, in.Attempt, input)))
+}
+
+// sandboxFor translates the intent of layer 2 into the words of layer 3.
+func sandboxFor(run product.Run, attempt int, input []byte) infra.Sandbox {
+	p := run.Plan
+	return infra.Sandbox{
+		Ref: infra.Ref{Run: run.ID, Attempt: attempt}, Org: run.OrgID, Agent: run.AgentID,
+		Image: p.Image, Command: p.Command, Env: p.Env, Input: input,
+		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
+		StartTimeout: p.Deadlines.Start, RunTimeout: p.Deadlines.Run, Grace: p.Deadlines.Grace,
+	}
+}
+
+// JobOutcome is what became of an attempt.
+type JobOutcome struct {
+	Reason     infra.Reason `json:"reason"`
+	Message    string       `json:"message,omitempty"`
+	ExitCode   *int         `json:"exit_code,omitempty"`
+	StartedAt  time.Time    `json:"started_at,omitzero"`
+	FinishedAt time.Time    `json:"finished_at,omitzero"`
+}
+
+// JobOutcomeFrom returns the payload of an outcome.
+func JobOutcomeFrom(o infra.Outcome) JobOutcome {
+	return JobOutcome{Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt}
+}
+
+// AwaitJob waits for the end of an attempt without holding anything. It looks
+// once; if the attempt is over it returns, else it leaves its completion to the
+// watcher (see conductor). Its StartToClose timeout is a lease: when nobody
+// completes it in time, the next attempt of the activity looks again.
+func (a *Infra) AwaitJob(ctx context.Context, in AttemptRef) (JobOutcome, error) {
+	seen, err := a.Cluster.Observe(ctx, in.ref())
+	if err != nil {
+		return JobOutcome{}, toTemporal(err)
+	}
+	if verdict := infra.Classify(in.ref(), seen, a.Now()); verdict.Ended {
+		return JobOutcomeFrom(verdict.Outcome), nil
+	}
+	return JobOutcome{}, a.pending(ctx)
+}
+
+// pending is the error that keeps an activity open for the watcher, or makes it
+// poll while nothing watches.
+func (a *Infra) pending(ctx context.Context) error {
+	if a.Watching() {
+		return activity.ErrResultPending
+	}
+	activity.GetLogger(ctx).Debug("polling, the watch is interrupted")
+	return temporal.NewApplicationErrorWithOptions("not yet, and nothing watches", "not_yet",
+		temporal.ApplicationErrorOptions{
+			NextRetryDelay: pollInterval,
+			Category:       temporal.ApplicationErrorCategoryBenign,
+		})
+}
+
+// StartCheck is the state of an attempt at its start deadline.
+type StartCheck struct {
+	Started   bool       `json:"started"`
+	StartedAt time.Time  `json:"started_at,omitzero"`
+	Outcome   JobOutcome `json:"outcome"` // where it did not start
+}
+
+// CheckStart looks whether an attempt has started; if not, it says why.
+func (a *Infra) CheckStart(ctx context.Context, in AttemptRef) (StartCheck, error) {
+	seen, err := a.Cluster.Observe(ctx, in.ref())
+	if err != nil {
+		return StartCheck{}, toTemporal(err)
+	}
+	if at, ok := infra.StartedAt(seen); ok {
+		return StartCheck{Started: true, StartedAt: at}, nil
+	}
+	return StartCheck{Outcome: JobOutcomeFrom(infra.NotStarted(seen))}, nil
+}
+
+// DeleteJobInput names the attempt to remove and the grace of its process.
+type DeleteJobInput struct {
+	AttemptRef
+	Grace time.Duration `json:"grace"`
+}
+
+// DeleteJob removes everything of an attempt from the cluster. What is not there
+// is removed.
+func (a *Infra) DeleteJob(ctx context.Context, in DeleteJobInput) error {
+	return toTemporal(a.Cluster.Delete(ctx, in.ref(), in.Grace))
+}
+
+// AwaitGone waits, like AwaitJob, until nothing of an attempt is left in the
+// cluster, and returns the proof.
+func (a *Infra) AwaitGone(ctx context.Context, in AttemptRef) (GoneReceipt, error) {
+	seen, err := a.Cluster.Observe(ctx, in.ref())
+	if err != nil {
+		return GoneReceipt{}, toTemporal(err)
+	}
+	if seen.Pod == nil && !seen.JobExists {
+		return GoneReceipt{Attempt: in.Attempt, GoneAt: a.Now()}, nil
+	}
+	return GoneReceipt{}, a.pending(ctx)
+}
+
+// GoneReceiptFrom returns the receipt of a pod that was seen to vanish.
+func GoneReceiptFrom(ref infra.Ref, last infra.Pod, at time.Time) GoneReceipt {
+	receipt := GoneReceipt{Attempt: ref.Attempt, GoneAt: at}
+	if t := last.Terminated; t != nil {
+		receipt.TerminatedAt = t.FinishedAt
+		receipt.ExitCode = infra.AgentExitCode(*t)
+	}
+	return receipt
+}
+
+func (r AttemptRef) ref() infra.Ref { return infra.Ref{Run: r.RunID, Attempt: r.Attempt} }

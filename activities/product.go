@@ -1,0 +1,217 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+// Product is what workflows ask of layer 2.
+type Product struct {
+	Runs   product.RunStore
+	Agents product.AgentStore
+	Limits product.Limits
+	Now    func() time.Time
+}
+
+// ResolvePlanInput names the run and the right that it starts under.
+type ResolvePlanInput struct {
+	RunID         ids.Run         `json:"run_id"`
+	EntitlementID ids.Entitlement `json:"entitlement_id"`
+}
+
+// PlanSummary is what a workflow needs of a plan; the plan itself is stored with
+// the run.
+type PlanSummary struct {
+	Version      string        `json:"version"`
+	StartTimeout time.Duration `json:"start_timeout"`
+	RunTimeout   time.Duration `json:"run_timeout"`
+	Grace        time.Duration `json:"grace"`
+	MaxAttempts  int           `json:"max_attempts"`
+}
+
+// ResolvePlan resolves and stores the plan of a run. A run keeps its first plan.
+// A plan that cannot be made is a non-retryable error of the kind invalid.
+func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSummary, error) {
+	plan, err := p.resolve(ctx, in)
+	if err != nil {
+		return PlanSummary{}, toTemporal(err)
+	}
+	return PlanSummary{
+		Version: plan.Version, StartTimeout: plan.Deadlines.Start, RunTimeout: plan.Deadlines.Run,
+		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts,
+	}, nil
+}
+
+func (p *Product) resolve(ctx context.Context, in ResolvePlanInput) (*product.Plan, error) {
+	run, err := p.Runs.Run(ctx, in.RunID)
+	if err != nil {
+		return nil, err
+	}
+	if run.Plan != nil {
+		return run.Plan, nil
+	}
+	version, err := p.Agents.Version(ctx, run.VersionID)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := product.Resolve(version, run.Request, in.EntitlementID, p.Limits, p.Now())
+	if err != nil {
+		return nil, err
+	}
+	run, err = p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+		return []*product.Event{r.Planned(plan, p.Now())}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if run.Plan == nil { // ended before it was planned
+		return &plan, nil
+	}
+	return run.Plan, nil
+}
+
+// AttemptRef names one attempt of a run.
+type AttemptRef struct {
+	RunID   ids.Run `json:"run_id"`
+	Attempt int     `json:"attempt"`
+}
+
+// Slot answers whether an attempt may begin.
+type Slot struct {
+	Granted bool `json:"granted"`
+	// Expired: the queue deadline has passed before the first attempt.
+	Expired bool `json:"expired,omitempty"`
+	// CancelRequested: somebody canceled the run before the attempt began.
+	CancelRequested bool `json:"cancel_requested,omitempty"`
+}
+
+// AcquireSlot opens an attempt: from here on it counts, and its objects may
+// exist in the cluster. Concurrency limits are not enforced here yet: every run
+// that is in time gets its slot.
+func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) {
+	var slot Slot
+	_, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+		now := p.Now()
+		slot = Slot{}
+		switch {
+		case r.AttemptIndex(in.Attempt) >= 0: // opened by an earlier try of this activity
+			slot.Granted = r.Cancel == nil
+			slot.CancelRequested = r.Cancel != nil
+			return nil, nil
+		case r.Cancel != nil:
+			slot.CancelRequested = true
+			return nil, nil
+		case in.Attempt == 1 && !r.QueueDeadline.IsZero() && now.After(r.QueueDeadline):
+			slot.Expired = true
+			return nil, nil
+		}
+		event, err := r.BeginAttempt(in.Attempt, now)
+		slot.Granted = err == nil
+		return []*product.Event{event}, err
+	})
+	return slot, toTemporal(err)
+}
+
+// RecordCancelInput is a request to cancel that reached the workflow.
+type RecordCancelInput struct {
+	RunID       ids.Run `json:"run_id"`
+	RequestedBy string  `json:"requested_by"`
+	Reason      string  `json:"reason"`
+	// GraceSeconds overrides the plan's grace; nil leaves it.
+	GraceSeconds *int `json:"grace_seconds,omitempty"`
+	Force        bool `json:"force,omitempty"`
+}
+
+// CancelOrder is how the run is to be ended.
+type CancelOrder struct {
+	Grace time.Duration `json:"grace"`
+}
+
+// RecordCancel shows a request to cancel on the run, unless the API has done so
+// before, and returns the grace that holds: that of the first request, never
+// longer than the plan's.
+func (p *Product) RecordCancel(ctx context.Context, in RecordCancelInput) (CancelOrder, error) {
+	run, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+		c := product.Cancel{RequestedBy: in.RequestedBy, Reason: in.Reason, Force: in.Force}
+		if in.GraceSeconds != nil {
+			c.Grace = new(time.Duration(*in.GraceSeconds) * time.Second)
+		}
+		event, err := r.RequestCancel(c, p.Now())
+		if fault.Is(err, fault.Conflict) {
+			return nil, nil // it has ended meanwhile; settling says how
+		}
+		return []*product.Event{event}, err
+	})
+	if err != nil {
+		return CancelOrder{}, toTemporal(err)
+	}
+	return CancelOrder{Grace: cancelGrace(run)}, nil
+}
+
+func cancelGrace(r product.Run) time.Duration {
+	var grace time.Duration
+	if r.Plan != nil {
+		grace = r.Plan.Deadlines.Grace
+	}
+	switch {
+	case r.Cancel == nil:
+		return grace
+	case r.Cancel.Force:
+		return 0
+	case r.Cancel.Grace != nil:
+		return min(grace, *r.Cancel.Grace)
+	}
+	return grace
+}
+
+// SettleRunInput is how a run ended.
+type SettleRunInput struct {
+	RunID   ids.Run        `json:"run_id"`
+	Reason  product.Reason `json:"reason"`
+	Message string         `json:"message"`
+	// Gone completes the receipt of a canceled run.
+	Gone *GoneReceipt `json:"gone,omitempty"`
+}
+
+// GoneReceipt is the proof that nothing of an attempt is left in the cluster.
+type GoneReceipt struct {
+	Attempt      int       `json:"attempt,omitempty"`
+	TerminatedAt time.Time `json:"terminated_at,omitzero"`
+	GoneAt       time.Time `json:"gone_at,omitzero"`
+	ExitCode     *int      `json:"exit_code,omitempty"`
+}
+
+// SettleRunResult is the state that the run ended in.
+type SettleRunResult struct {
+	Status  product.Status `json:"status"`
+	Reason  product.Reason `json:"reason"`
+	Cause   product.Cause  `json:"cause,omitempty"`
+	Message string         `json:"message,omitempty"`
+}
+
+// SettleRun ends a run for good. The first settlement stands; a repeat returns
+// it.
+func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunResult, error) {
+	run, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+		if r.Status.Terminal() {
+			return nil, nil
+		}
+		now := p.Now()
+		var events []*product.Event
+		if in.Gone != nil && r.Cancel != nil {
+			r.Cancel.TerminatedAt, r.Cancel.GoneAt, r.Cancel.ExitCode = in.Gone.TerminatedAt, in.Gone.GoneAt, in.Gone.ExitCode
+			events = append(events, r.AttemptEnded(in.Gone.Attempt, product.End{
+				Reason: in.Reason, Message: in.Message, ExitCode: in.Gone.ExitCode, FinishedAt: in.Gone.TerminatedAt,
+			}, now))
+		}
+		return append(events, r.Settle(in.Reason, in.Message, now)), nil
+	})
+	if err != nil {
+		return SettleRunResult{}, toTemporal(err)
+	}
+	return SettleRunResult{Status: run.Status, Reason: run.Reason, Cause: run.Cause, Message: run.Message}, nil
+}

@@ -1,0 +1,110 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"agentmarket/activities"
+	"agentmarket/product"
+)
+
+// canceled is the one path of every cancel, whoever asked for it and whatever
+// the run was doing.
+func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
+	if r.cancel == nil { // the workflow itself was canceled: the Web UI's button, or an operator's CLI
+		r.cancel = &CancelSignal{RequestedBy: "operator", Reason: "the workflow was canceled"}
+	}
+	var layer2 *activities.Product
+	kept, _ := workflow.NewDisconnectedContext(ctx)
+	r.show(kept, product.StatusCanceling, "canceling: %s", r.cancel.Reason)
+
+	var order activities.CancelOrder
+	record := workflow.WithActivityOptions(kept, settleOptions)
+	err := workflow.ExecuteActivity(record, layer2.RecordCancel, activities.RecordCancelInput{
+		RunID: r.in.RunID, RequestedBy: orUnknown(r.cancel.RequestedBy), Reason: r.cancel.Reason,
+		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force,
+	}).Get(record, &order)
+	if err != nil {
+		return AgentRunResult{}, err
+	}
+	receipt, err := r.remove(ctx, order.Grace)
+	if err != nil {
+		return AgentRunResult{}, err
+	}
+	message := r.cancel.Reason
+	if message == "" {
+		message = "canceled"
+	}
+	return r.settle(ctx, ending{product.ReasonCanceled, message}, &receipt)
+}
+
+func orUnknown(who string) string {
+	if who == "" {
+		return "unknown"
+	}
+	return who
+}
+
+// remove deletes the objects of the current attempt and waits until they are
+// gone. Without an attempt nothing was ever made, and the proof is immediate.
+func (r *agentRun) remove(ctx workflow.Context, grace time.Duration) (activities.GoneReceipt, error) {
+	kept, _ := workflow.NewDisconnectedContext(ctx)
+	if r.attempt == 0 {
+		return activities.GoneReceipt{GoneAt: workflow.Now(kept)}, nil
+	}
+	var layer3 *activities.Infra
+	ref := activities.AttemptRef{RunID: r.in.RunID, Attempt: r.attempt}
+	del := workflow.WithActivityOptions(kept, deleteJobOptions)
+	err := workflow.ExecuteActivity(del, layer3.DeleteJob, activities.DeleteJobInput{AttemptRef: ref, Grace: grace}).Get(del, nil)
+	if err != nil {
+		return activities.GoneReceipt{}, err
+	}
+	var receipt activities.GoneReceipt
+	wait := workflow.WithActivityOptions(kept, awaitGoneOptions(r.attempt, grace))
+	err = workflow.ExecuteActivity(wait, layer3.AwaitGone, ref).Get(wait, &receipt)
+	return receipt, err
+}
+
+// cleanUp removes the objects of an attempt that failed, at once: nothing of it
+// is of use any more.
+func (r *agentRun) cleanUp(ctx workflow.Context) {
+	if r.attempt == 0 {
+		return
+	}
+	if _, err := r.remove(ctx, 0); err != nil {
+		r.log.Error("objects of a failed attempt may be left in the cluster", "attempt", r.attempt, "error", err)
+	}
+}
+
+// settle writes the end of the run and returns it.
+func (r *agentRun) settle(ctx workflow.Context, end ending, gone *activities.GoneReceipt) (AgentRunResult, error) {
+	var layer2 *activities.Product
+	kept, _ := workflow.NewDisconnectedContext(ctx)
+	options := workflow.WithActivityOptions(kept, settleOptions)
+	var result AgentRunResult
+	err := workflow.ExecuteActivity(options, layer2.SettleRun, activities.SettleRunInput{
+		RunID: r.in.RunID, Reason: end.reason, Message: end.message, Gone: gone,
+	}).Get(options, &result)
+	if err != nil {
+		return AgentRunResult{}, err
+	}
+	r.show(kept, result.Status, "%s: %s", result.Status, result.Reason)
+	switch {
+	case result.Status == product.StatusCanceled:
+		return result, temporal.NewCanceledError(result)
+	case result.Cause == product.CausePlatform && result.Status == product.StatusFailed:
+		return result, temporal.NewNonRetryableApplicationError(result.Message, string(result.Reason), nil, result)
+	}
+	return result, nil
+}
+
+// endingOf is the end of a run whose work failed with an error that no retry
+// mends.
+func endingOf(err error) ending {
+	if f, ok := activities.FaultOf(err); ok {
+		return ending{product.ReasonPlatformError, f.Message}
+	}
+	return ending{product.ReasonPlatformError, "the platform could not carry out the run"}
+}

@@ -1,0 +1,96 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"agentmarket/activities"
+)
+
+// The task queues. Product is for workflows and what reads or writes the record;
+// Infra is for what talks to the cluster, so that its rate can be bounded on its
+// own.
+const (
+	QueueProduct = "product"
+	QueueInfra   = "infra"
+)
+
+// backoff is the retry policy of everything: soon at first, then patiently, and
+// for as long as the timeouts allow. Kinds of errors that no retry mends are
+// marked as such by package activities.
+var backoff = &temporal.RetryPolicy{
+	InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second,
+}
+
+var (
+	// recordOptions: reads and conditional writes of the record, local to the
+	// worker.
+	recordOptions = workflow.LocalActivityOptions{
+		StartToCloseTimeout:    5 * time.Second,
+		ScheduleToCloseTimeout: 24 * time.Hour,
+		RetryPolicy:            backoff,
+	}
+	// createJobOptions: waits for the activity's own end when canceled, so that
+	// deleting never overtakes creating.
+	createJobOptions = workflow.ActivityOptions{
+		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, ScheduleToCloseTimeout: 15 * time.Minute,
+		RetryPolicy: backoff, WaitForCancellation: true, Summary: "create the Job",
+	}
+	clusterOptions = workflow.ActivityOptions{
+		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, RetryPolicy: backoff,
+	}
+	// deleteJobOptions: a Job that nobody wants must go, however long the
+	// cluster is away.
+	deleteJobOptions = workflow.ActivityOptions{
+		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, RetryPolicy: backoff, Summary: "delete the Job",
+	}
+	collectOptions = workflow.ActivityOptions{
+		TaskQueue: QueueInfra, StartToCloseTimeout: 3 * time.Minute, ScheduleToCloseTimeout: time.Hour,
+		RetryPolicy: backoff, Summary: "collect result and log",
+	}
+	settleOptions = workflow.ActivityOptions{
+		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
+	}
+)
+
+const (
+	// lease is how long a waiting activity trusts the watcher before it looks
+	// for itself.
+	lease = 5 * time.Minute
+	// startMargin lets the cluster's own start deadline come first.
+	startMargin = 2 * time.Second
+	// lostMargin is how long after every deadline of an attempt the platform
+	// believes that the cluster will still say something. The Job's own
+	// backstop fires before.
+	lostMargin = 5 * time.Minute
+)
+
+// awaitJobOptions: the lease, bounded by the backstop behind all deadlines. No
+// heartbeat and no waiting for cancellation: nobody would answer.
+func awaitJobOptions(attempt int, plan activities.PlanSummary) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		ActivityID: AwaitJobID(attempt), TaskQueue: QueueInfra,
+		StartToCloseTimeout:    lease,
+		ScheduleToCloseTimeout: plan.StartTimeout + plan.RunTimeout + plan.Grace + lostMargin,
+		RetryPolicy:            backoff,
+		Summary:                fmt.Sprintf("wait for attempt %d", attempt),
+	}
+}
+
+// awaitGoneOptions: like awaitJobOptions, with a lease that fits the grace.
+func awaitGoneOptions(attempt int, grace time.Duration) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		ActivityID: AwaitGoneID(attempt), TaskQueue: QueueInfra,
+		StartToCloseTimeout: grace + 30*time.Second,
+		RetryPolicy:         backoff,
+		Summary:             fmt.Sprintf("wait until attempt %d is gone", attempt),
+	}
+}
+
+// attemptBackoff is the pause after attempt n failed by the platform.
+func attemptBackoff(n int) time.Duration {
+	return min(time.Second<<min(n-1, 5), 30*time.Second)
+}

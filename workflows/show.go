@@ -1,0 +1,22 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"agentmarket/product"
+)
+
+// show makes the state of the run visible to operators: the search attribute
+// for lists, the current details for the one run.
+func (r *agentRun) show(ctx workflow.Context, status product.Status, format string, args ...any) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, RunStatusKey.ValueSet(string(status))); err != nil {
+		r.log.Warn("search attribute not written", "error", err)
+	}
+	r.describe(ctx, fmt.Sprintf(format, args...))
+}
+
+func (r *agentRun) describe(ctx workflow.Context, text string) {
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** version %s\n\n%s", r.in.Agent, r.plan.Version, text))
+}
