@@ -23,8 +23,9 @@ type Relay struct {
 
 const (
 	relayBatch = 100
-	// relayLease is how long a claimed run is left to its claimer.
-	relayLease = 30 * time.Second
+	// relayLease is how long a claimed run is left to its claimer. It also
+	// bounds how long a cancel waits whose signal the API could not send.
+	relayLease = 10 * time.Second
 )
 
 // Run relays until the context ends.

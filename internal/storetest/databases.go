@@ -1,0 +1,98 @@
+package storetest
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/internal/testenv"
+	"agentmarket/store"
+)
+
+// Of is the three stores of a database.
+func Of(db *store.DB) Stores {
+	return Stores{Marketplace: db.Marketplace(), Agents: db.Agents(), Runs: db.Runs()}
+}
+
+// Open opens a database, migrates it and closes it at the end of the test.
+func Open(tb testing.TB, config store.Config) *store.DB {
+	tb.Helper()
+	db, err := store.Open(tb.Context(), config)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	require.NoError(tb, db.Migrate(tb.Context()))
+	return db
+}
+
+// SQLite returns an empty store in a SQLite file of its own.
+func SQLite(tb testing.TB) *store.DB {
+	tb.Helper()
+	return Open(tb, store.Config{URL: SQLiteURL(tb)})
+}
+
+// SQLiteURL names a SQLite file that does not exist yet.
+func SQLiteURL(tb testing.TB) string {
+	return "sqlite://" + filepath.ToSlash(filepath.Join(tb.TempDir(), "store.db"))
+}
+
+// Postgres returns an empty store in a PostgreSQL database of its own. The
+// package needs testenv.Main as its TestMain.
+func Postgres(tb testing.TB) *store.DB {
+	tb.Helper()
+	db, err := store.Open(tb.Context(), store.Config{URL: PostgresURL(tb)})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	return db
+}
+
+// PostgresURL names a PostgreSQL database of its own, already migrated. It is
+// dropped at the end of the test.
+func PostgresURL(tb testing.TB) string {
+	tb.Helper()
+	server := testenv.Postgres(tb)
+	name, err := template(server)
+	require.NoError(tb, err)
+	return server.URL(database(tb, server, name))
+}
+
+// EmptyPostgresURL is PostgresURL before any migration.
+func EmptyPostgresURL(tb testing.TB) string {
+	tb.Helper()
+	server := testenv.Postgres(tb)
+	return server.URL(database(tb, server, ""))
+}
+
+func database(tb testing.TB, server *testenv.PostgresServer, template string) string {
+	tb.Helper()
+	name, err := server.CreateDatabase(tb.Context(), template)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, server.DropDatabase(context.Background(), name)) })
+	return name
+}
+
+var migrated struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+// template returns a database that is migrated once for the process; copying it
+// is faster than migrating each one.
+func template(server *testenv.PostgresServer) (string, error) {
+	migrated.once.Do(func() {
+		ctx := context.Background()
+		if migrated.name, migrated.err = server.CreateDatabase(ctx, ""); migrated.err != nil {
+			return
+		}
+		var db *store.DB
+		if db, migrated.err = store.Open(ctx, store.Config{URL: server.URL(migrated.name)}); migrated.err != nil {
+			return
+		}
+		migrated.err = db.Migrate(ctx)
+		_ = db.Close()
+	})
+	return migrated.name, migrated.err
+}

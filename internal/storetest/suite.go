@@ -1,0 +1,44 @@
+package storetest
+
+import (
+	"testing"
+
+	"agentmarket/marketplace"
+	"agentmarket/product"
+)
+
+// Stores is one empty database behind its three interfaces.
+type Stores struct {
+	Marketplace marketplace.Store
+	Agents      product.AgentStore
+	Runs        product.RunStore
+}
+
+// Run runs the conformance suite. open returns empty stores, fresh for every
+// call, and registers their end with t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) Stores) {
+	for _, group := range []struct {
+		name  string
+		tests []testCase
+	}{
+		{"organizations", organizationTests},
+		{"api_keys", apiKeyTests},
+		{"entitlements", entitlementTests},
+		{"agents", agentTests},
+		{"create_run", createRunTests},
+		{"update_run", updateRunTests},
+		{"list_runs", listRunTests},
+		{"dispatch", dispatchTests},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, test := range group.tests {
+				t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+			}
+		})
+	}
+}
+
+type testCase struct {
+	name string
+	run  func(t *testing.T, s Stores)
+}

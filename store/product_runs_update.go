@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"gorm.io/gorm"
+
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+// lockRun lets one writer change a run at a time. The transactions of SQLite
+// exclude each other anyway.
+var lockRun = map[dialect]string{
+	postgresDialect: `SELECT ` + runColumns + ` FROM runs WHERE id = ? FOR UPDATE`,
+	sqliteDialect:   `SELECT ` + runColumns + ` FROM runs WHERE id = ?`,
+}
+
+// errRefused undoes the transaction when the caller's function returned an
+// error, which UpdateRun then hands back as it is.
+var errRefused = errors.New("the change was refused")
+
+// UpdateRun implements product.RunStore. change must not use the store: on
+// SQLite it would wait for itself. What does not change is not written, so a
+// repeated update costs a read.
+func (s *Runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.Run) ([]*product.Event, error)) (product.Run, error) {
+	var result product.Run
+	var refusal error
+	err := s.db.transact(ctx, func(tx *gorm.DB) error {
+		var before runRow
+		if err := tx.Raw(lockRun[s.db.dialect], id).Take(&before).Error; err != nil {
+			return err
+		}
+		var attempts []attemptRow
+		if err := tx.Where("run_id = ?", id).Order("number").Find(&attempts).Error; err != nil {
+			return err
+		}
+		run, err := runFromRow(before, attempts)
+		if err != nil {
+			return err
+		}
+		events, err := change(&run)
+		if err != nil {
+			refusal = err
+			return errRefused
+		}
+		result, err = storeChange(tx, before, attempts, run, events)
+		return err
+	})
+	if errors.Is(err, errRefused) {
+		return product.Run{}, refusal
+	}
+	if err != nil {
+		return product.Run{}, s.db.lookupUpdate(err, id)
+	}
+	return result, nil
+}
+
+func (db *DB) lookupUpdate(err error, id ids.Run) error {
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return notFound("run", string(id))
+	}
+	return db.interpret(err, "update run "+string(id))
+}
+
+// storeChange writes the difference between the rows that were loaded and the
+// run that the caller's function left, and returns the run as it is stored.
+func storeChange(tx *gorm.DB, before runRow, attempts []attemptRow, run product.Run, events []*product.Event) (product.Run, error) {
+	after, err := rowFromRun(run)
+	if err != nil {
+		return product.Run{}, err
+	}
+	// What no change may touch.
+	after.ID, after.OrgID, after.CreatedAt = before.ID, before.OrgID, before.CreatedAt
+	if ended := product.Status(before.Status).Terminal(); ended && after.Status != before.Status {
+		return product.Run{}, fault.Newf(fault.Conflict, "run_ended",
+			"the run has already ended: %s; it cannot become %s", before.Status, after.Status)
+	}
+	after.DispatchDueAt = dueAfter(before, after)
+
+	after.LastEventSeq = before.LastEventSeq
+	var log []eventRow
+	for _, event := range events {
+		if event == nil {
+			continue
+		}
+		after.LastEventSeq++
+		log = append(log, rowFromEvent(before.ID, after.LastEventSeq, *event))
+	}
+	if !reflect.DeepEqual(before, after) {
+		if err := tx.Select("*").Omit("id", "org_id", "created_at").Updates(&after).Error; err != nil {
+			return product.Run{}, err
+		}
+	}
+	stored, err := storeAttempts(tx, ids.Run(before.ID), attempts, run.Attempts)
+	if err != nil {
+		return product.Run{}, err
+	}
+	if len(log) > 0 {
+		if err := tx.Create(&log).Error; err != nil {
+			return product.Run{}, err
+		}
+	}
+	return runFromRow(after, stored)
+}
+
+// storeAttempts writes the attempts that are new or changed, and returns all.
+// The lock on the run covers them.
+func storeAttempts(tx *gorm.DB, run ids.Run, before []attemptRow, attempts []product.Attempt) ([]attemptRow, error) {
+	known := make(map[int]attemptRow, len(before))
+	for _, row := range before {
+		known[row.Number] = row
+	}
+	rows := make([]attemptRow, len(attempts))
+	for i, attempt := range attempts {
+		rows[i] = rowFromAttempt(run, attempt)
+		old, exists := known[attempt.Number]
+		var err error
+		switch {
+		case !exists:
+			err = tx.Create(&rows[i]).Error
+		case !reflect.DeepEqual(old, rows[i]):
+			err = tx.Select("*").Updates(&rows[i]).Error
+		}
+		if err != nil {
+			return nil, fmt.Errorf("store attempt %d: %w", attempt.Number, err)
+		}
+	}
+	return rows, nil
+}

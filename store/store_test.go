@@ -1,0 +1,92 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/internal/storetest"
+	"agentmarket/internal/testenv"
+	"agentmarket/marketplace"
+	"agentmarket/store"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// dialects opens an empty, migrated database of each kind.
+var dialects = map[string]func(testing.TB) *store.DB{
+	"postgres": storetest.Postgres,
+	"sqlite":   storetest.SQLite,
+}
+
+// each runs a test on both databases.
+func each(t *testing.T, test func(t *testing.T, db *store.DB)) {
+	for name, open := range dialects {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for name, open := range dialects {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Stores { return storetest.Of(open(t)) })
+		})
+	}
+}
+
+// Two processes may share a SQLite file, such as a server and a client command.
+func TestSQLiteFileOfTwoProcesses(t *testing.T) {
+	u := storetest.SQLiteURL(t)
+	first, second := storetest.Open(t, store.Config{URL: u}), storetest.Open(t, store.Config{URL: u})
+	org, err := marketplace.NewOrganization("acme", time.Now())
+	require.NoError(t, err)
+	require.NoError(t, first.Marketplace().CreateOrganization(t.Context(), org))
+	const writers = 50
+	errs := make([]error, writers)
+	var done sync.WaitGroup
+	for i := range writers {
+		db := []*store.DB{first, second}[i%2]
+		done.Go(func() {
+			for range 5 {
+				key, _ := marketplace.NewAPIKey(org.ID, "key", nil, time.Now())
+				errs[i] = errors.Join(errs[i], db.Marketplace().CreateAPIKey(t.Context(), key))
+			}
+		})
+	}
+	done.Wait()
+	require.NoError(t, errors.Join(errs...))
+}
+
+// A relay does not wait for a rival that works on a run: it takes the others.
+func TestPostgresClaimSkipsWhatARivalHolds(t *testing.T) {
+	u := storetest.PostgresURL(t)
+	db := open(t, store.Config{URL: u, StatementTimeout: 5 * time.Second})
+	storetest.Fill(t, storetest.Of(db), 2)
+	rival, err := pgx.Connect(t.Context(), u)
+	require.NoError(t, err)
+	defer func() { _ = rival.Close(context.Background()) }()
+	due := time.Now().Add(-time.Hour)
+	_, err = rival.Exec(t.Context(), "UPDATE runs SET dispatch_due_at = $1", due)
+	require.NoError(t, err)
+
+	tx, err := rival.Begin(t.Context())
+	require.NoError(t, err)
+	var held string
+	require.NoError(t, tx.QueryRow(t.Context(), "SELECT id FROM runs ORDER BY id LIMIT 1 FOR UPDATE").Scan(&held))
+	claimed, err := db.Runs().ClaimDispatch(t.Context(), time.Now(), time.Minute, 10)
+	require.NoError(t, err)
+	require.Len(t, claimed, 3)
+	for _, run := range claimed {
+		require.NotEqual(t, held, string(run.ID))
+	}
+	require.NoError(t, tx.Rollback(t.Context()))
+	claimed, err = db.Runs().ClaimDispatch(t.Context(), time.Now(), time.Minute, 10)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	require.Equal(t, held, string(claimed[0].ID))
+}
