@@ -14,6 +14,8 @@ import (
 type Store interface {
 	// CreateOrganization stores an organization; a taken name is fault.Conflict.
 	CreateOrganization(ctx context.Context, org Organization) error
+	// Organization finds an organization by identifier.
+	Organization(ctx context.Context, id ids.Org) (Organization, error)
 	// OrganizationByName finds an organization by its unique name.
 	OrganizationByName(ctx context.Context, name string) (Organization, error)
 

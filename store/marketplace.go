@@ -45,11 +45,20 @@ func (s *Marketplace) CreateOrganization(ctx context.Context, org marketplace.Or
 	return s.db.interpret(err, "create organization "+org.Name)
 }
 
+// Organization implements marketplace.Store.
+func (s *Marketplace) Organization(ctx context.Context, id ids.Org) (marketplace.Organization, error) {
+	return s.organization(ctx, "id = ?", string(id))
+}
+
 // OrganizationByName implements marketplace.Store.
 func (s *Marketplace) OrganizationByName(ctx context.Context, name string) (marketplace.Organization, error) {
+	return s.organization(ctx, "name = ?", name)
+}
+
+func (s *Marketplace) organization(ctx context.Context, condition, value string) (marketplace.Organization, error) {
 	var row organizationRow
-	if err := s.db.read.WithContext(ctx).Where("name = ?", name).Take(&row).Error; err != nil {
-		return marketplace.Organization{}, s.db.lookup(err, "organization", name)
+	if err := s.db.read.WithContext(ctx).Where(condition, value).Take(&row).Error; err != nil {
+		return marketplace.Organization{}, s.db.lookup(err, "organization", value)
 	}
 	return organizationFromRow(row), nil
 }

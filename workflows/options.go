@@ -36,16 +36,16 @@ var (
 	// createJobOptions: waits for the activity's own end when canceled, so that
 	// deleting never overtakes creating.
 	createJobOptions = workflow.ActivityOptions{
-		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, ScheduleToCloseTimeout: 15 * time.Minute,
+		TaskQueue: QueueInfra, StartToCloseTimeout: 20 * time.Second, ScheduleToCloseTimeout: 15 * time.Minute,
 		RetryPolicy: backoff, WaitForCancellation: true, Summary: "create the Job",
 	}
 	clusterOptions = workflow.ActivityOptions{
-		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, RetryPolicy: backoff,
+		TaskQueue: QueueInfra, StartToCloseTimeout: 20 * time.Second, RetryPolicy: backoff,
 	}
 	// deleteJobOptions: a Job that nobody wants must go, however long the
 	// cluster is away.
 	deleteJobOptions = workflow.ActivityOptions{
-		TaskQueue: QueueInfra, StartToCloseTimeout: 45 * time.Second, RetryPolicy: backoff, Summary: "delete the Job",
+		TaskQueue: QueueInfra, StartToCloseTimeout: 20 * time.Second, RetryPolicy: backoff, Summary: "delete the Job",
 	}
 	collectOptions = workflow.ActivityOptions{
 		TaskQueue: QueueInfra, StartToCloseTimeout: 3 * time.Minute, ScheduleToCloseTimeout: time.Hour,

@@ -19,7 +19,7 @@ import (
 
 // callTimeout bounds one call to the API server. It is well below the timeouts
 // of the activities, so that no call outlives the activity that made it.
-const callTimeout = 10 * time.Second
+const callTimeout = 5 * time.Second
 
 // Cluster is infra.Cluster on a real API server.
 type Cluster struct {

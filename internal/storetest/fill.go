@@ -28,6 +28,8 @@ func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organizatio
 	ctx := t.Context()
 	_, err := s.Marketplace.OrganizationByName(ctx, org.Name)
 	require.NoError(t, err)
+	_, err = s.Marketplace.Organization(ctx, org.ID)
+	require.NoError(t, err)
 	key, _ := marketplace.NewAPIKey(org.ID, "key", marketplace.AllScopes(), start)
 	require.NoError(t, s.Marketplace.CreateAPIKey(ctx, key))
 	_, err = s.Marketplace.APIKeyByPrefix(ctx, key.Prefix)

@@ -18,6 +18,9 @@ var organizationTests = []testCase{
 		got, err := s.Marketplace.OrganizationByName(t.Context(), "acme")
 		require.NoError(t, err)
 		requireSame(t, org, got)
+		got, err = s.Marketplace.Organization(t.Context(), org.ID)
+		require.NoError(t, err)
+		requireSame(t, org, got)
 	}},
 	{"a name is taken once, by one of many", func(t *testing.T, s Stores) {
 		var created, refused atomic.Int32
@@ -38,6 +41,8 @@ var organizationTests = []testCase{
 	}},
 	{"an unknown name is not found", func(t *testing.T, s Stores) {
 		_, err := s.Marketplace.OrganizationByName(t.Context(), "nobody")
+		requireFault(t, err, fault.NotFound, "organization_not_found")
+		_, err = s.Marketplace.Organization(t.Context(), ids.New[ids.Org](ids.PrefixOrg))
 		requireFault(t, err, fault.NotFound, "organization_not_found")
 	}},
 }

@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"bufio"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,18 +54,17 @@ func (d Dev) Devcluster(tb testing.TB, args ...string) string {
 // TemporalNamespace is the namespace of the Temporal that StartTemporal starts.
 const TemporalNamespace = "agentmarket"
 
-// StartTemporal starts a real Temporal server of its own process, on a SQLite
-// file in dir, and returns its address. It ends with the test.
-func (d Dev) StartTemporal(tb testing.TB, dir string) string {
+// StartTemporal starts a real Temporal server, a process of its own, on a SQLite
+// file. It ends with the test.
+func (d Dev) StartTemporal(tb testing.TB, file string, port int) *Process {
 	tb.Helper()
-	port := FreePort(tb)
 	p := d.Start(tb, Program{
 		Name: "temporal", Path: filepath.Join(d.Bin, "devstack"),
-		Args:  []string{"temporal", "-file", filepath.Join(dir, "temporal.db"), "-port", strconv.Itoa(port)},
+		Args:  []string{"temporal", "-file", file, "-port", strconv.Itoa(port)},
 		Ready: "ready",
 	})
 	p.WaitReady(tb)
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return p
 }
 
 // Program is a process of the platform under test.
@@ -172,4 +170,19 @@ func FreePort(tb testing.TB) int {
 	port, err := freePort()
 	require.NoError(tb, err)
 	return port
+}
+
+// Wait waits for the program to end by itself, and fails the test if it did not
+// end well.
+func (p *Process) Wait(tb testing.TB) {
+	tb.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(time.Minute):
+		tb.Fatalf("%s did not end within a minute", p.program.Name)
+	}
+	if !p.cmd.ProcessState.Success() {
+		p.show(tb)
+		tb.Fatalf("%s: %v", p.program.Name, p.cmd.ProcessState)
+	}
 }

@@ -1,0 +1,104 @@
+// Command agentmarket is the platform: one binary, one process type a command.
+//
+//	agentmarket migrate             bring database and Temporal to this version
+//	agentmarket api                 serve the REST API
+//	agentmarket worker              run workflows, activities and the watcher
+//	agentmarket org create NAME     make an organization and its first API key
+//	agentmarket version
+//
+// Everything is configured by environment; `agentmarket help` lists it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	_ "gocloud.dev/blob/fileblob" // file:// blob stores
+	_ "gocloud.dev/blob/s3blob"   // s3:// blob stores
+
+	"agentmarket/cmd/internal/wire"
+	"agentmarket/marketplace"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "agentmarket:", err)
+		os.Exit(1)
+	}
+}
+
+var errUsage = errors.New("see agentmarket help")
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	switch args[0] {
+	case "help", "-h", "--help":
+		_, err := fmt.Fprint(stdout, usage)
+		return err
+	case "version":
+		_, err := fmt.Fprintln(stdout, version)
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	cfg, listen, err := configFromEnvironment()
+	if err != nil {
+		return err
+	}
+	platform, err := wire.Open(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer platform.Close()
+	log.Info("starting", "command", args[0], "version", version, "config", cfg)
+
+	switch {
+	case args[0] == "migrate":
+		return platform.Migrate(ctx)
+	case args[0] == "api":
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", listen, err)
+		}
+		return platform.ServeAPI(ctx, listener)
+	case args[0] == "worker":
+		return platform.RunWorker(ctx)
+	case args[0] == "org" && len(args) == 3 && args[1] == "create":
+		return createOrganization(ctx, platform, args[2], stdout)
+	}
+	return errUsage
+}
+
+// createOrganization makes an organization and prints its first API key, the
+// only time that the key can be read.
+func createOrganization(ctx context.Context, p *wire.Platform, name string, out io.Writer) error {
+	now := time.Now().UTC()
+	org, err := marketplace.NewOrganization(name, now)
+	if err != nil {
+		return err
+	}
+	store := p.DB.Marketplace()
+	if err := store.CreateOrganization(ctx, org); err != nil {
+		return err
+	}
+	key, token := marketplace.NewAPIKey(org.ID, "first key", marketplace.AllScopes(), now)
+	if err := store.CreateAPIKey(ctx, key); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "organization %s (%s)\nAPI key, shown this once: %s\n", org.Name, org.ID, token.Reveal())
+	return err
+}

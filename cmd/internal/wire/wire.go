@@ -1,0 +1,199 @@
+// Package wire is the composition root: the one place where concrete things
+// meet. Every process is this, or a part of it:
+//
+//	            ┌──────────────── api ────────────────┐
+//	client ──►  │ api.Server ──► store (the outbox)   │
+//	            │     │             ▲                 │
+//	            └─────┼─────────────┼─────────────────┘
+//	                  ▼             │
+//	             conductor ──► Temporal ◄── workers.Run ──► activities ──► store
+//	                  ▲                                        │           blobs
+//	            ┌─────┴──────────── worker ───────────────┐    ▼
+//	            │ relay ◄── store      kube.Watcher ◄── cluster (Jobs, pods)
+//	            │ reporter ◄───────────────┘              │
+//	            └─────────────────────────────────────────┘
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"agentmarket/activities"
+	"agentmarket/api"
+	"agentmarket/blobs"
+	"agentmarket/conductor"
+	"agentmarket/infra/kube"
+	"agentmarket/store"
+	"agentmarket/workers"
+)
+
+// Platform is the opened configuration: connections that the processes share.
+type Platform struct {
+	cfg       Config
+	log       *slog.Logger
+	DB        *store.DB
+	blobs     *blobs.Store
+	temporal  client.Client
+	conductor *conductor.Conductor
+	kube      kubernetes.Interface
+	cluster   *kube.Cluster
+}
+
+// Open connects to everything. The database and the blob store must answer;
+// Temporal and the cluster may be away and come back.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Platform, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	cfg.Kube = cfg.Kube.WithDefaults()
+	p := &Platform{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Logger: log}); err != nil {
+		return nil, err
+	}
+	if p.blobs, err = blobs.Open(ctx, cfg.BlobURL); err != nil {
+		return nil, err
+	}
+	options := cfg.Temporal
+	options.Logger = workers.Logger(log)
+	if p.temporal, err = client.NewLazyClient(options); err != nil {
+		return nil, fmt.Errorf("make Temporal client: %w", err)
+	}
+	p.conductor = conductor.New(p.temporal, cfg.Temporal.Namespace)
+	if p.kube, err = kube.Connect(cfg.Kubeconfig, cfg.KubeContext, cfg.Kube); err != nil {
+		return nil, err
+	}
+	p.cluster = kube.NewCluster(p.kube, cfg.Kube)
+	return p, nil
+}
+
+// Close releases the connections.
+func (p *Platform) Close() {
+	if p.temporal != nil {
+		p.temporal.Close()
+	}
+	if p.blobs != nil {
+		_ = p.blobs.Close()
+	}
+	if p.DB != nil {
+		_ = p.DB.Close()
+	}
+}
+
+// Migrate brings the database and Temporal's search attributes to the form that
+// this version needs.
+func (p *Platform) Migrate(ctx context.Context) error {
+	if err := p.DB.Migrate(ctx); err != nil {
+		return err
+	}
+	return p.conductor.EnsureSearchAttributes(ctx)
+}
+
+// ServeAPI serves the REST API until the context ends, then lets requests in
+// flight finish.
+func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
+	server := &api.Server{
+		Marketplace: p.DB.Marketplace(),
+		Agents:      p.DB.Agents(),
+		Runs:        p.DB.Runs(),
+		Engine:      p.conductor,
+		Logs:        p.cluster,
+		Blobs:       p.blobs,
+		Checks: map[string]func(context.Context) error{
+			"database":   p.DB.Ping,
+			"blob_store": p.blobs.Accessible,
+			"temporal":   p.conductor.Ping,
+			"cluster":    p.cluster.Ping,
+		},
+		Log:            p.log,
+		Now:            time.Now,
+		RunsNamespace:  p.cfg.Kube.Namespace,
+		TemporalWebURL: p.cfg.TemporalWebURL,
+	}
+	if p.cfg.SmokeAgent != "" {
+		server.SmokeTest = &api.SmokeTest{Agent: p.cfg.SmokeAgent, OrgID: p.cfg.SmokeOrg}
+	}
+	http := api.NewHTTPServer(listener.Addr().String(), server.Handler())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := http.Serve(listener); !errors.Is(err, api.ErrServerClosed) {
+			return fmt.Errorf("serve API: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := http.Shutdown(stop); err != nil {
+			return http.Close() // followers of logs do not end by themselves
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// RunWorker serves the task queues, watches the cluster and relays what the API
+// could not say, until the context ends.
+func (p *Platform) RunWorker(ctx context.Context) error {
+	if err := p.cfg.Kube.Validate(); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if err := p.untilReady(ctx, "temporal", p.conductor.Ping); err != nil {
+		return err
+	}
+	if p.cfg.ManageNamespace {
+		ensure := func(ctx context.Context) error { return kube.EnsureNamespace(ctx, p.kube, p.cfg.Kube) }
+		if err := p.untilReady(ctx, "cluster", ensure); err != nil {
+			return err
+		}
+	}
+	runs := p.DB.Runs()
+	watcher := kube.NewWatcher(p.kube, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
+	relay := &conductor.Relay{Conductor: p.conductor, Runs: runs, Log: p.log, Now: time.Now}
+	work := workers.Activities{
+		Marketplace: &activities.Marketplace{Store: p.DB.Marketplace(), Now: time.Now},
+		Product:     &activities.Product{Runs: runs, Agents: p.DB.Agents(), Limits: p.cfg.Limits, Now: time.Now},
+		Infra:       &activities.Infra{Cluster: p.cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
+		AgentRuntime: &activities.AgentRuntime{
+			Cluster: p.cluster, Runs: runs, Agents: p.DB.Agents(), Blobs: p.blobs, Now: time.Now,
+		},
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return watcher.Run(ctx) })
+	group.Go(func() error { return relay.Run(ctx) })
+	group.Go(func() error {
+		return workers.Run(ctx, p.temporal, work, workers.Config{CreatesPerSecond: p.cfg.CreatesPerSecond})
+	})
+	return group.Wait()
+}
+
+// untilReady waits for a dependency that may start later than this process.
+func (p *Platform) untilReady(ctx context.Context, name string, check func(context.Context) error) error {
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := check(attempt)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		p.log.Warn("waiting for a dependency", "dependency", name, "error", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", name, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the tests of both modules against a development cluster of their own,
+# which is stopped at the end whatever happens.
+#
+# usage: test.sh BINDIR STATEDIR [go test flags and packages]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$(realpath "$1") state=$(realpath -m "$2")
+shift 2
+packages=(./...)
+for arg in "$@"; do [[ $arg != ./* ]] || packages=(); done
+
+began=$SECONDS
+say() { printf 'test  %4ds  %s\n' "$((SECONDS - began))" "$*" >&2; }
+
+trap '"$bin/devcluster" down --state "$state/cluster" >/dev/null 2>&1 || true' EXIT
+say "starting the development cluster"
+"$bin/devcluster" up --state "$state/cluster"
+say "building and loading images"
+"$bin/devstack" images -bin "$bin" -out "$state/images" -state "$state/cluster" -refs "$state/images.env"
+
+say "testing ${packages[*]:-what was asked for}"
+export AGENTMARKET_TEST_BIN=$bin AGENTMARKET_TEST_STATE=$state
+go test "$@" "${packages[@]}"
+if ((${#packages[@]})); then
+	say "testing deploy/devcluster"
+	(cd deploy/devcluster && go test ./...)
+fi
+say "done"

@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	historypb "go.temporal.io/api/history/v1"
+)
+
+// TestWorkerKilled: SIGKILL between the creation of the Job and its end, twice.
+func TestWorkerKilled(t *testing.T) {
+	s := start(t)
+	run := s.startRun(t, "hello", map[string]any{"prompt": "still here", "sleep_seconds": 8})
+	require.Eventually(t, func() bool { return len(s.jobs(t, run.ID)) == 1 }, 30*time.Second, 10*time.Millisecond, "the Job is created")
+	s.worker.Kill()
+	s.startWorker(t)
+	s.untilRunning(t, run.ID)
+	s.worker.Kill() // while it waits
+	s.startWorker(t)
+
+	ended := s.untilEnded(t, run.ID, 90*time.Second)
+	require.Equal(t, "succeeded", ended.Status, ended.Message)
+	require.Contains(t, string(ended.Output), "still here")
+	require.Len(t, ended.Attempts, 1)
+	require.Len(t, s.jobs(t, run.ID), 1)
+
+	t.Run("the end was while nobody watched", func(t *testing.T) {
+		run := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 2})
+		s.untilRunning(t, run.ID)
+		s.worker.Kill()
+		require.Eventually(t, func() bool {
+			pods := s.pods(t, run.ID)
+			return len(pods) == 1 && pods[0].Status.Phase == "Succeeded"
+		}, time.Minute, 50*time.Millisecond, "the pod ends")
+		s.startWorker(t)
+		require.Equal(t, "succeeded", s.untilEnded(t, run.ID, time.Minute).Status)
+	})
+}
+
+// TestAPIServerStopped: the cluster's API is away for 30 s during a run.
+func TestAPIServerStopped(t *testing.T) {
+	s := start(t)
+	run := s.startRun(t, "hello", map[string]any{"prompt": "patience", "sleep_seconds": 10})
+	s.untilRunning(t, run.ID)
+	s.Devcluster(t, "stop-component", "--state", s.ClusterState, "kube-apiserver", "--for", "30s")
+	ended := s.untilEnded(t, run.ID, 3*time.Minute)
+	require.Equal(t, "succeeded", ended.Status, ended.Message)
+	require.Contains(t, string(ended.Output), "patience")
+	require.Len(t, ended.Attempts, 1)
+	require.Len(t, s.jobs(t, run.ID), 1)
+}
+
+// TestTemporalAway: what the API accepts while Temporal is away runs when it is
+// back, and what was asked to stop does not.
+func TestTemporalAway(t *testing.T) {
+	s := start(t)
+	s.temporalServer.Kill()
+	run := s.startRun(t, "hello", map[string]string{"prompt": "later"})
+	unwanted := s.startRun(t, "hello", map[string]any{"prompt": "never", "sleep_seconds": 600})
+	status, body := s.call(t, "POST", "/v1/runs/"+unwanted.ID+"/cancel", nil, map[string]any{})
+	require.Equal(t, 202, status, "%s", body)
+	s.startTemporal(t)
+
+	ended := s.untilEnded(t, run.ID, 2*time.Minute)
+	require.Equal(t, "succeeded", ended.Status, ended.Message)
+	canceled := s.untilEnded(t, unwanted.ID, 2*time.Minute)
+	require.Equal(t, "canceled", canceled.Status, canceled.Message)
+	require.Empty(t, s.jobs(t, unwanted.ID))
+}
+
+// TestRecordHistories writes the histories that package workflows replays, when
+// `make histories` asks for it. They are recorded from what is deployed, never
+// from the branch that changes a workflow.
+func TestRecordHistories(t *testing.T) {
+	if os.Getenv("AGENTMARKET_RECORD_HISTORIES") == "" {
+		t.Skip("records fixtures, on request only: make histories")
+	}
+	s := start(t)
+	s.registerShell(t, "exit-three", "exit 3", nil)
+	succeeded := s.untilEnded(t, s.startRun(t, "hello", map[string]string{"prompt": "x"}).ID, time.Minute)
+	failed := s.untilEnded(t, s.startRun(t, "exit-three", nil).ID, time.Minute)
+	slow := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 600})
+	s.untilRunning(t, slow.ID)
+	require.NoError(t, s.temporal.CancelWorkflow(t.Context(), slow.ID, ""))
+	canceled := s.untilEnded(t, slow.ID, time.Minute)
+	retried := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 3})
+	s.untilRunning(t, retried.ID)
+	s.deletePods(t, retried.ID)
+	s.untilEnded(t, retried.ID, time.Minute)
+
+	for name, run := range map[string]string{"succeeded": succeeded.ID, "failed": failed.ID, "canceled": canceled.ID, "retried": retried.ID} {
+		var history historypb.History
+		events := s.temporal.GetWorkflowHistory(t.Context(), run, "", false, 1)
+		for events.HasNext() {
+			event, err := events.Next()
+			require.NoError(t, err)
+			history.Events = append(history.Events, event)
+		}
+		text, err := protojson.MarshalOptions{Indent: " "}.Marshal(&history)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join("..", "workflows", "testdata", "histories", name+".json"), append(text, '\n'), 0o600))
+	}
+}

@@ -1,0 +1,322 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+
+	"agentmarket/internal/testenv"
+	"agentmarket/marketplace"
+	"agentmarket/store"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// stack is one platform: its processes, and the clients of its users.
+type stack struct {
+	testenv.Dev
+	url       string
+	token     string
+	org       marketplace.Organization
+	namespace string
+	db        *store.DB
+	kube      kubernetes.Interface
+	temporal  client.Client
+
+	env         []string // of the platform's programs
+	databaseURL string
+	worker      *testenv.Process
+
+	temporalFile   string
+	temporalPort   int
+	temporalServer *testenv.Process
+}
+
+// start starts a platform with the example agents in it.
+func start(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{Dev: testenv.NewDev(t), temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
+	s.namespace = "e2e-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name()))
+	s.connectCluster(t)
+	s.startTemporal(t)
+	address := fmt.Sprintf("127.0.0.1:%d", s.temporalPort)
+	s.openDatabase(t)
+
+	port := testenv.FreePort(t)
+	s.url = fmt.Sprintf("http://127.0.0.1:%d", port)
+	blobs := t.TempDir()
+	s.env = []string{
+		"AGENTMARKET_DATABASE_URL=" + s.databaseURL,
+		"AGENTMARKET_BLOB_URL=file://" + blobs + "?no_tmp_dir=true",
+		"AGENTMARKET_LISTEN=127.0.0.1:" + fmt.Sprint(port),
+		"AGENTMARKET_RUNTIME_IMAGE=" + s.Images["agent-runtime"],
+		"AGENTMARKET_RUNS_NAMESPACE=" + s.namespace,
+		"AGENTMARKET_MANAGE_NAMESPACE=true",
+		"AGENTMARKET_SMOKE_AGENT=examples/hello",
+		"KUBECONFIG=" + s.Kubeconfig,
+		"TEMPORAL_ADDRESS=" + address, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
+	}
+	var err error
+	s.temporal, err = client.Dial(client.Options{HostPort: address, Namespace: testenv.TemporalNamespace, Logger: quiet{}})
+	require.NoError(t, err)
+	t.Cleanup(s.temporal.Close)
+
+	s.program(t, "migrate").Wait(t)
+	s.program(t, "api")
+	s.startWorker(t)
+	require.Eventually(t, func() bool { return s.get(t, "/readyz", nil) == http.StatusOK }, 30*time.Second, 50*time.Millisecond, "the platform is ready")
+	for _, agent := range []string{"hello", "summarize", "wordcount"} {
+		s.registerExample(t, agent)
+	}
+	return s
+}
+
+// startTemporal starts Temporal, again on the same file and port after a Kill.
+func (s *stack) startTemporal(t *testing.T) {
+	t.Helper()
+	s.temporalServer = s.StartTemporal(t, s.temporalFile, s.temporalPort)
+}
+
+// deletePods deletes the pods of a run as somebody else would.
+func (s *stack) deletePods(t *testing.T, run string) {
+	t.Helper()
+	pods := s.pods(t, run)
+	require.Len(t, pods, 1)
+	require.NoError(t, s.kube.CoreV1().Pods(s.namespace).Delete(t.Context(), pods[0].Name, metav1.DeleteOptions{}))
+}
+
+// program starts a command of the platform.
+func (s *stack) program(t *testing.T, command string) *testenv.Process {
+	t.Helper()
+	return s.Start(t, testenv.Program{
+		Name: command, Path: filepath.Join(s.Bin, "agentmarket"), Args: []string{command}, Env: s.env,
+	})
+}
+
+func (s *stack) startWorker(t *testing.T) {
+	t.Helper()
+	s.worker = s.program(t, "worker")
+}
+
+func (s *stack) connectCluster(t *testing.T) {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	require.NoError(t, err)
+	config.QPS, config.Burst = 100, 200
+	s.kube, err = kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = s.kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{})
+	})
+}
+
+// openDatabase makes a database on the tests' own PostgreSQL, with an
+// organization and its key in it.
+func (s *stack) openDatabase(t *testing.T) {
+	t.Helper()
+	server := testenv.Postgres(t)
+	name, err := server.CreateDatabase(t.Context(), "")
+	require.NoError(t, err)
+	s.databaseURL = server.URL(name)
+	s.db, err = store.Open(t.Context(), store.Config{URL: s.databaseURL, MaxConns: 4})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.db.Close() })
+	require.NoError(t, s.db.Migrate(t.Context()))
+	s.org, s.token = s.organization(t, "examples")
+}
+
+func (s *stack) organization(t *testing.T, name string) (marketplace.Organization, string) {
+	t.Helper()
+	org, err := marketplace.NewOrganization(name, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, s.db.Marketplace().CreateOrganization(t.Context(), org))
+	key, token := marketplace.NewAPIKey(org.ID, "e2e", marketplace.AllScopes(), time.Now())
+	require.NoError(t, s.db.Marketplace().CreateAPIKey(t.Context(), key))
+	return org, token.Reveal()
+}
+
+// registerExample publishes one of examples/agents.
+func (s *stack) registerExample(t *testing.T, name string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "examples", "agents", name, "agent.yaml"))
+	require.NoError(t, err)
+	manifest, err := yaml.YAMLToJSON(text)
+	require.NoError(t, err)
+	s.register(t, manifest, s.Images[name])
+}
+
+func (s *stack) register(t *testing.T, manifest []byte, image string) {
+	t.Helper()
+	status, body := s.call(t, http.MethodPost, "/v1/agents", nil, map[string]any{"manifest": json.RawMessage(manifest), "image": image})
+	require.Equal(t, http.StatusCreated, status, "%s", body)
+}
+
+// registerShell publishes an agent that is a shell script on busybox, for
+// provoking one behaviour.
+func (s *stack) registerShell(t *testing.T, name, script string, more map[string]any) {
+	t.Helper()
+	manifest := map[string]any{
+		"api_version": "agentmarket/v1", "name": name, "version": "1.0.0", "command": []string{"/bin/sh", "-c", script},
+		"resources": map[string]any{"cpu_millis": 100, "memory_mib": 32, "disk_mib": 16},
+		"timeouts":  map[string]any{"run_seconds": 60, "grace_seconds": 1},
+	}
+	for k, v := range more {
+		manifest[k] = v
+	}
+	text, err := json.Marshal(manifest)
+	require.NoError(t, err)
+	s.register(t, text, s.Images["wordcount"])
+}
+
+// runView is what the tests read of a run.
+type runView struct {
+	ID       string          `json:"id"`
+	Status   string          `json:"status"`
+	Reason   string          `json:"reason"`
+	Cause    string          `json:"cause"`
+	Message  string          `json:"message"`
+	Output   json.RawMessage `json:"output"`
+	Attempts []struct {
+		Number int    `json:"number"`
+		Reason string `json:"reason"`
+	} `json:"attempts"`
+	Cancel *struct {
+		RequestedBy  string     `json:"requested_by"`
+		Reason       string     `json:"reason"`
+		SignaledAt   time.Time  `json:"signaled_at"`
+		TerminatedAt *time.Time `json:"terminated_at"`
+		GoneAt       *time.Time `json:"gone_at"`
+		ExitCode     *int       `json:"exit_code"`
+	} `json:"cancel"`
+}
+
+func (r runView) ended() bool {
+	switch r.Status {
+	case "queued", "starting", "running", "canceling":
+		return false
+	}
+	return true
+}
+
+func (s *stack) call(t *testing.T, method, path string, header map[string]string, body any) (int, []byte) {
+	t.Helper()
+	var reader io.Reader
+	if body != nil {
+		text, ok := body.([]byte)
+		if !ok {
+			var err error
+			text, err = json.Marshal(body)
+			require.NoError(t, err)
+		}
+		reader = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), method, s.url+path, reader)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+s.token)
+	for k, v := range header {
+		request.Header.Set(k, v)
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, text
+}
+
+// get reads JSON and returns the status, 0 while nobody answers.
+func (s *stack) get(t *testing.T, path string, into any) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+s.token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	if into != nil && response.StatusCode == http.StatusOK {
+		require.NoError(t, json.NewDecoder(response.Body).Decode(into))
+	}
+	return response.StatusCode
+}
+
+// startRun starts a run and returns at once.
+func (s *stack) startRun(t *testing.T, agent string, input any) runView {
+	t.Helper()
+	status, body := s.call(t, http.MethodPost, "/v1/agents/examples/"+agent+"/runs", nil, map[string]any{"input": input})
+	require.Equal(t, http.StatusAccepted, status, "%s", body)
+	var run runView
+	require.NoError(t, json.Unmarshal(body, &run))
+	return run
+}
+
+func (s *stack) run(t *testing.T, id string) runView {
+	t.Helper()
+	var run runView
+	require.Equal(t, http.StatusOK, s.get(t, "/v1/runs/"+id, &run))
+	return run
+}
+
+// until waits until a run is as wanted.
+func (s *stack) until(t *testing.T, id string, patience time.Duration, why string, wanted func(runView) bool) runView {
+	t.Helper()
+	var run runView
+	require.Eventually(t, func() bool {
+		run = s.run(t, id)
+		return wanted(run)
+	}, patience, 50*time.Millisecond, "%s; the run: %+v", why, &run)
+	return run
+}
+
+func (s *stack) untilEnded(t *testing.T, id string, patience time.Duration) runView {
+	t.Helper()
+	return s.until(t, id, patience, "the run ends", runView.ended)
+}
+
+func (s *stack) untilRunning(t *testing.T, id string) {
+	t.Helper()
+	s.until(t, id, time.Minute, "the run runs", func(r runView) bool { return r.Status == "running" })
+}
+
+func (s *stack) jobs(t *testing.T, run string) []batchv1.Job {
+	t.Helper()
+	list, err := s.kube.BatchV1().Jobs(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
+	require.NoError(t, err)
+	return list.Items
+}
+
+func (s *stack) pods(t *testing.T, run string) []corev1.Pod {
+	t.Helper()
+	list, err := s.kube.CoreV1().Pods(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
+	require.NoError(t, err)
+	return list.Items
+}
+
+// quiet is a Temporal logger that says nothing.
+type quiet struct{}
+
+func (quiet) Debug(string, ...any) {}
+func (quiet) Info(string, ...any)  {}
+func (quiet) Warn(string, ...any)  {}
+func (quiet) Error(string, ...any) {}
