@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+
+	"go.temporal.io/sdk/activity"
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
@@ -63,8 +66,8 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	if err != nil {
 		return Verdict{}, err
 	}
-	if i := run.AttemptIndex(in.Attempt); i >= 0 && run.Attempts[i].Reason != "" { // an earlier try got to the end
-		return verdictOf(run.Attempts[i].Reason, run.Attempts[i].Message), nil
+	if verdict, ok := recorded(run, in.Attempt); ok { // an earlier try got to the end
+		return verdict, nil
 	}
 	if run.Plan == nil {
 		return Verdict{}, fault.New(fault.Conflict, "", "the run has no plan")
@@ -76,12 +79,11 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	var output *product.Blob
 	if end.Reason == product.ReasonOK {
 		output, err = a.output(ctx, in.AttemptRef, run)
+		var refused *refusal
 		switch {
 		case err == nil:
-		case fault.Is(err, fault.Invalid):
-			end.Reason, end.Message = product.Reason(infra.ReasonAgentInvalidResult), fault.From(err).Message
-		case fault.Is(err, fault.NotFound):
-			end.Reason, end.Message = product.Reason(infra.ReasonPodGone), "the result vanished before it was collected"
+		case errors.As(err, &refused):
+			end.Reason, end.Message = product.Reason(refused.reason), shorten(refused.message)
 		default:
 			return Verdict{}, err
 		}
@@ -90,7 +92,7 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	if err != nil {
 		return Verdict{}, err
 	}
-	_, err = a.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+	run, err = a.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
 		event := r.AttemptEnded(in.Attempt, end, a.Now())
 		if event != nil {
 			r.Output, r.Log = output, log
@@ -100,7 +102,45 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	if err != nil {
 		return Verdict{}, err
 	}
-	return verdictOf(end.Reason, end.Message), nil
+	verdict, ok := recorded(run, in.Attempt) // of a rival try, if that was faster
+	if !ok {
+		return Verdict{}, fault.Newf(fault.Conflict, "run_state", "the run has no attempt %d to end", in.Attempt)
+	}
+	return verdict, nil
+}
+
+// recorded returns the verdict that the record holds of an attempt.
+func recorded(run product.Run, attempt int) (Verdict, bool) {
+	i := run.AttemptIndex(attempt)
+	if i < 0 || run.Attempts[i].Reason == "" {
+		return Verdict{}, false
+	}
+	return verdictOf(run.Attempts[i].Reason, run.Attempts[i].Message), true
+}
+
+// refusal says that an attempt which ended well has no result after all, and
+// why. Every other error on the way to a result is one of the platform and says
+// nothing about the attempt.
+type refusal struct {
+	reason  infra.Reason
+	message string
+}
+
+func (r *refusal) Error() string { return string(r.reason) + ": " + r.message }
+
+func invalidResult(format string, args ...any) error {
+	return &refusal{infra.ReasonAgentInvalidResult, fmt.Sprintf(format, args...)}
+}
+
+func vanished(message string) error { return &refusal{infra.ReasonPodGone, message} }
+
+// shorten bounds a text that may hold words of an agent: it travels through
+// workflow histories.
+func shorten(text string) string {
+	if len(text) <= infra.MaxMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:infra.MaxMessage-len("…")], "") + "…"
 }
 
 func verdictOf(reason product.Reason, message string) Verdict {
@@ -124,7 +164,7 @@ func (a *AgentRuntime) output(ctx context.Context, ref AttemptRef, run product.R
 		return nil, err
 	}
 	if int64(len(body)) > run.Plan.MaxOutputBytes {
-		return nil, fault.Newf(fault.Invalid, "", "the result has %d bytes, more than the %d that are kept", len(body), run.Plan.MaxOutputBytes)
+		return nil, invalidResult("the result has %d bytes, more than the %d that are kept", len(body), run.Plan.MaxOutputBytes)
 	}
 	version, err := a.Agents.Version(ctx, run.VersionID)
 	if err != nil {
@@ -132,7 +172,7 @@ func (a *AgentRuntime) output(ctx context.Context, ref AttemptRef, run product.R
 	}
 	schema, err := product.CompileSchema(version.Manifest.OutputSchema)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("compile output schema of version %s: %w", version.ID, err)
 	}
 	if err := schema.Validate("", body); err != nil {
 		return nil, mismatch(err)
@@ -147,7 +187,7 @@ func mismatch(err error) error {
 	if f.Kind != fault.Invalid || len(f.Fields) == 0 {
 		return err
 	}
-	return fault.Newf(fault.Invalid, "", "the result does not match the agent's output schema: %s %s",
+	return invalidResult("the result does not match the agent's output schema: %s %s",
 		f.Fields[0].Pointer, f.Fields[0].Message)
 }
 
@@ -158,50 +198,98 @@ func (a *AgentRuntime) result(ctx context.Context, ref AttemptRef) ([]byte, erro
 		return nil, err
 	}
 	if seen.Pod == nil || seen.Pod.Terminated == nil {
-		return nil, fault.New(fault.NotFound, "", "the pod is gone")
+		return nil, vanished("the result vanished before it was collected")
 	}
 	envelope, err := agentruntime.ParseEnvelope([]byte(seen.Pod.Terminated.Message))
 	if err != nil {
-		return nil, err
+		return nil, invalidResult("%s", fault.From(err).Message)
+	}
+	if envelope.Run != ref.RunID || envelope.Attempt != ref.Attempt || envelope.Outcome != agentruntime.OK {
+		return nil, invalidResult("the result envelope is not one of this attempt")
 	}
 	if envelope.Frame == "" {
 		return envelope.Result, nil
 	}
-	log, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	body, err := agentruntime.ReadFrames(io.LimitReader(log, maxFramedLog), envelope.Frame)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "the result in the agent's log is not readable")
-	}
-	if err := envelope.VerifyBody(body); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "the result in the agent's log is damaged")
-	}
-	return body, nil
+	return a.framed(ctx, ref, envelope)
 }
 
-// archiveLog keeps the log of an attempt. An attempt without a container has
-// none.
-func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int64) (*product.Blob, error) {
+// framed reads the body of a result from the log. A stream that breaks is tried
+// again; a log that ends without the result was rotated or cut, which is not the
+// agent's doing.
+func (a *AgentRuntime) framed(ctx context.Context, ref AttemptRef, envelope agentruntime.Envelope) ([]byte, error) {
 	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{})
 	if fault.Is(err, fault.NotFound) {
-		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
+		return nil, vanished("the result vanished before it was collected")
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer stream.Close()
+	watched := &watchedReader{r: stream}
+	bounded := &io.LimitedReader{R: watched, N: maxFramedLog}
+	body, err := agentruntime.ReadFrames(bounded, envelope.Frame)
+	switch {
+	case err != nil && watched.err != nil:
+		return nil, fault.Wrap(fault.Unavailable, err, "read the result in the log of the attempt")
+	case err != nil && bounded.N <= 0:
+		return nil, invalidResult("the agent's log has more than the %d bytes in which a result is looked for", maxFramedLog)
+	case errors.Is(err, agentruntime.ErrNoFrames):
+		return nil, vanished("the result is not in the log of the attempt any more")
+	case err != nil:
+		return nil, invalidResult("the result in the agent's log is not readable")
+	}
+	if envelope.VerifyBody(body) != nil {
+		return nil, invalidResult("the result in the agent's log is damaged")
+	}
+	return body, nil
+}
+
+// watchedReader remembers the error, other than the end, that r broke with.
+type watchedReader struct {
+	r   io.Reader
+	err error
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// logTries is how often the log of an attempt is asked for, half a minute in
+// all: the log of a lost node cannot be read any more, and a verdict must not
+// wait for it.
+const logTries = 6
+
+// readable reports whether trying again to read a log may help.
+func readable(ctx context.Context, err error) bool {
+	return retryable[fault.KindOf(err)] &&
+		(!activity.IsActivity(ctx) || activity.GetInfo(ctx).Attempt < logTries)
+}
+
+// archiveLog keeps the log of an attempt. An attempt without a container has
+// none, nor has one whose log the cluster does not hand out.
+func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int64) (*product.Blob, error) {
+	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{})
+	if err != nil && readable(ctx, err) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
+	}
+	defer stream.Close()
 	var body bytes.Buffer
 	_, err = io.Copy(&body, io.LimitReader(agentruntime.StripFrames(stream), limit+1))
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	broken := err != nil
+	if broken && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fault.Wrap(fault.Unavailable, err, "read log of the attempt")
 	}
 	kept := body.Bytes()
-	truncated := int64(len(kept)) > limit
+	truncated := broken || int64(len(kept)) > limit
 	if truncated {
-		kept = append(kept[:limit:limit], "\n[log truncated]\n"...)
+		kept = append(kept[:min(limit, int64(len(kept)))], "\n[log truncated]\n"...)
 	}
 	stored, err := a.Blobs.Put(ctx, LogKey(ref.RunID, ref.Attempt), "text/plain; charset=utf-8", kept)
 	stored.Truncated = truncated

@@ -39,11 +39,16 @@ func toTemporal(err error) error {
 }
 
 // FaultOf reads back, in a workflow, the fault that an activity failed with.
-// Timeouts and cancellations carry none: false.
+// Timeouts (whatever the last try died of), cancellations and panics carry none:
+// false.
 func FaultOf(err error) (*fault.Error, bool) {
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) {
+	if temporal.IsTimeoutError(err) || !errors.As(err, &app) {
 		return nil, false
 	}
-	return fault.New(fault.Kind(app.Type()), "", app.Message()), true
+	kind := fault.Kind(app.Type())
+	if _, known := retryable[kind]; !known {
+		return nil, false
+	}
+	return fault.New(kind, "", app.Message()), true
 }

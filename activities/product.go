@@ -98,6 +98,8 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 		now := p.Now()
 		slot = Slot{}
 		switch {
+		case r.Status.Terminal():
+			return nil, fault.Newf(fault.Conflict, "run_ended", "the run has already ended: %s", r.Status)
 		case r.AttemptIndex(in.Attempt) >= 0: // opened by an earlier try of this activity
 			slot.Granted = r.Cancel == nil
 			slot.CancelRequested = r.Cancel != nil
@@ -126,6 +128,9 @@ type RecordCancelInput struct {
 	Force        bool `json:"force,omitempty"`
 }
 
+// maxGraceSeconds bounds what a signal may ask for before the plan's grace does.
+const maxGraceSeconds = 24 * 60 * 60
+
 // CancelOrder is how the run is to be ended.
 type CancelOrder struct {
 	Grace time.Duration `json:"grace"`
@@ -138,7 +143,7 @@ func (p *Product) RecordCancel(ctx context.Context, in RecordCancelInput) (Cance
 	run, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
 		c := product.Cancel{RequestedBy: in.RequestedBy, Reason: in.Reason, Force: in.Force}
 		if in.GraceSeconds != nil {
-			c.Grace = new(time.Duration(*in.GraceSeconds) * time.Second)
+			c.Grace = new(time.Duration(min(max(*in.GraceSeconds, 0), maxGraceSeconds)) * time.Second)
 		}
 		event, err := r.RequestCancel(c, p.Now())
 		if fault.Is(err, fault.Conflict) {
@@ -163,7 +168,7 @@ func cancelGrace(r product.Run) time.Duration {
 	case r.Cancel.Force:
 		return 0
 	case r.Cancel.Grace != nil:
-		return min(grace, *r.Cancel.Grace)
+		return max(0, min(grace, *r.Cancel.Grace))
 	}
 	return grace
 }
@@ -207,6 +212,9 @@ func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunRe
 			events = append(events, r.AttemptEnded(in.Gone.Attempt, product.End{
 				Reason: in.Reason, Message: in.Message, ExitCode: in.Gone.ExitCode, FinishedAt: in.Gone.TerminatedAt,
 			}, now))
+		}
+		for _, open := range r.Attempts { // given up without a verdict
+			events = append(events, r.AttemptEnded(open.Number, product.End{Reason: in.Reason, Message: in.Message}, now))
 		}
 		return append(events, r.Settle(in.Reason, in.Message, now)), nil
 	})

@@ -122,7 +122,8 @@ func (c *Conductor) complete(ctx context.Context, run ids.Run, activityID string
 	return unavailable(err, "complete "+activityID+" of "+string(run))
 }
 
-// unavailable turns an error of the Temporal client into a fault.
+// unavailable turns an error of the Temporal client into a fault: NotFound and
+// Invalid where Temporal says so for good, else Unavailable.
 func unavailable(err error, doing string) error {
 	if err == nil {
 		return nil
@@ -130,6 +131,10 @@ func unavailable(err error, doing string) error {
 	var gone *serviceerror.NotFound
 	if errors.As(err, &gone) {
 		return fault.Wrap(fault.NotFound, err, doing)
+	}
+	var refused *serviceerror.InvalidArgument
+	if errors.As(err, &refused) {
+		return fault.Wrap(fault.Invalid, err, doing)
 	}
 	return fault.Wrap(fault.Unavailable, err, doing)
 }

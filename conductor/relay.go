@@ -54,7 +54,12 @@ func (r *Relay) once(ctx context.Context) error {
 		return err
 	}
 	for _, run := range due {
-		if err := Dispatch(ctx, r.Conductor, r.Runs, run); err != nil {
+		err := Dispatch(ctx, r.Conductor, r.Runs, run)
+		if fault.Is(err, fault.Invalid) { // this run only: it must not stop those behind it
+			r.Log.Error("run refused by Temporal", "run_id", run.ID, "error", err)
+			continue
+		}
+		if err != nil {
 			return err // Temporal or the store is away: the lease brings the rest back
 		}
 		r.Log.Info("run relayed", "run_id", run.ID)

@@ -2,9 +2,11 @@ package conductor
 
 import (
 	"context"
+	"errors"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
 
 	"agentmarket/workflows"
 )
@@ -29,5 +31,9 @@ func (c *Conductor) EnsureSearchAttributes(ctx context.Context) error {
 	_, err = operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 		Namespace: c.namespace, SearchAttributes: missing,
 	})
+	var exists *serviceerror.AlreadyExists
+	if errors.As(err, &exists) { // another process was faster
+		return nil
+	}
 	return unavailable(err, "add search attributes")
 }

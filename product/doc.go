@@ -13,6 +13,11 @@
 //	  ├─► rejected    not entitled, plan invalid          nothing ever ran
 //	  └─► expired     queue deadline passed               nothing ever ran
 //
+// Besides the drawing: a process whose start nobody saw ends from starting as it
+// would from running; the next attempt after a platform fault leads from running
+// back to starting; a run that ends by itself before its cancel arrives keeps its
+// own end; and a queued run that the platform cannot carry out is failed.
+//
 // Terminal states never change. Each carries a reason (a stable code), the cause
 // (who can do something about it) and a message for people; the table in
 // reason.go is the only place that knows what follows from a reason.

@@ -141,7 +141,8 @@ func (r *Run) BeginAttempt(n int, now time.Time) (*Event, error) {
 // AttemptStarted records that the agent's process of an attempt runs.
 func (r *Run) AttemptStarted(n int, at time.Time) *Event {
 	i := r.AttemptIndex(n)
-	if i < 0 || i != len(r.Attempts)-1 || !r.Attempts[i].StartedAt.IsZero() || r.Status.Terminal() {
+	if i < 0 || i != len(r.Attempts)-1 || !r.Attempts[i].StartedAt.IsZero() ||
+		r.Attempts[i].Reason != "" || r.Status.Terminal() {
 		return nil
 	}
 	r.Attempts[i].StartedAt = at
@@ -163,10 +164,11 @@ type End struct {
 	FinishedAt time.Time
 }
 
-// AttemptEnded records the end of an attempt.
+// AttemptEnded records the end of an attempt. A run that has ended keeps its
+// attempts as they are.
 func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
 	i := r.AttemptIndex(n)
-	if i < 0 || r.Attempts[i].Reason != "" {
+	if i < 0 || r.Attempts[i].Reason != "" || r.Status.Terminal() {
 		return nil
 	}
 	a := &r.Attempts[i]

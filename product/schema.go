@@ -2,8 +2,11 @@ package product
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -43,6 +46,9 @@ func CompileSchema(text []byte) (*Schema, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "schema_invalid", "is not JSON")
 	}
+	if at, huge := hugeNumber(document, nil); huge {
+		return nil, fault.Newf(fault.Invalid, "schema_invalid", "has a number at %q that is out of range", shorten(pointer(at)))
+	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
@@ -67,6 +73,10 @@ func (s *Schema) Validate(prefix string, value []byte) error {
 	}
 	if s.compiled == nil {
 		return nil
+	}
+	if at, huge := hugeNumber(instance, nil); huge {
+		return fault.New(fault.Invalid, "input_invalid", "the value does not match the agent's schema").
+			WithFields(fault.Field{Pointer: prefix + pointer(at), Message: "is a number out of range"})
 	}
 	err = s.compiled.Validate(instance)
 	if err == nil {
@@ -100,17 +110,79 @@ func leaves(prefix string, e *jsonschema.ValidationError, fields []fault.Field) 
 
 var english = message.NewPrinter(language.English)
 
+// maxFieldMessage bounds the text of one wrong field: patterns and lists come
+// from the publisher, names of properties from the caller.
+const maxFieldMessage = 256
+
 // describe words an error without the offending value, which the library's own
-// texts quote for formats and patterns.
+// texts quote for formats, patterns and numbers.
 func describe(k jsonschema.ErrorKind) string {
 	switch k := k.(type) {
 	case *kind.Pattern:
-		return "does not match the pattern " + k.Want
+		return shorten("does not match the pattern " + k.Want)
 	case *kind.Format:
-		return "is not a valid " + k.Want
+		return shorten("is not a valid " + k.Want)
+	case *kind.RefCycle: // the library's text holds a path of this process
+		return "cannot be checked: the schema refers to itself without an end"
+	case *kind.Minimum:
+		return "must be at least " + number(k.Want)
+	case *kind.Maximum:
+		return "must be at most " + number(k.Want)
+	case *kind.ExclusiveMinimum:
+		return "must be more than " + number(k.Want)
+	case *kind.ExclusiveMaximum:
+		return "must be less than " + number(k.Want)
+	case *kind.MultipleOf:
+		return "must be a multiple of " + number(k.Want)
 	default:
-		return k.LocalizedString(english)
+		return shorten(k.LocalizedString(english))
 	}
+}
+
+// number spells a number of a schema as a person would.
+func number(r *big.Rat) string {
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+// shorten cuts a text to maxFieldMessage bytes without cutting a character.
+func shorten(text string) string {
+	if len(text) <= maxFieldMessage {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxFieldMessage-len("…")], "") + "…"
+}
+
+// maxExponent bounds the exponents of numbers. The library computes with exact
+// fractions: ten bytes such as 1e999999 would cost it a million digits, and
+// beyond that it gives up with a panic. No float64 needs more.
+const maxExponent = 1000
+
+// hugeNumber finds a number with an exponent that is out of bounds, and says
+// where it is.
+func hugeNumber(value any, at []string) ([]string, bool) {
+	switch value := value.(type) {
+	case json.Number:
+		_, digits, found := strings.Cut(strings.ToLower(string(value)), "e")
+		if !found {
+			return nil, false
+		}
+		exponent, err := strconv.Atoi(digits)
+		return at, err != nil || exponent > maxExponent || exponent < -maxExponent
+	case []any:
+		for i, item := range value {
+			if place, huge := hugeNumber(item, append(at, strconv.Itoa(i))); huge {
+				return place, true
+			}
+		}
+	case map[string]any:
+		for name, item := range value {
+			if place, huge := hugeNumber(item, append(at, name)); huge {
+				return place, true
+			}
+		}
+	}
+	return nil, false
 }
 
 var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")

@@ -1,0 +1,214 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/agentruntime"
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/infra"
+	"agentmarket/product"
+)
+
+var now = time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
+
+func clock() time.Time { return now }
+
+const runID = ids.Run("run_01jd3m0f9zq4x8v5c7n2b6k1ta")
+
+var first = AttemptRef{RunID: runID, Attempt: 1}
+
+// runs keeps runs in memory. What a test does not fake panics.
+type runs struct {
+	product.RunStore
+	byID   map[ids.Run]product.Run
+	input  []byte
+	events []product.EventType
+	err    error              // of every call
+	rival  func(*product.Run) // changes a run just before the next update
+}
+
+func newRuns(list ...product.Run) *runs {
+	s := &runs{byID: map[ids.Run]product.Run{}, input: []byte(`{}`)}
+	for _, r := range list {
+		s.byID[r.ID] = r
+	}
+	return s
+}
+
+func (s *runs) Run(_ context.Context, id ids.Run) (product.Run, error) {
+	r, ok := s.byID[id]
+	switch {
+	case s.err != nil:
+		return product.Run{}, s.err
+	case !ok:
+		return product.Run{}, fault.New(fault.NotFound, "", "no such run")
+	}
+	r.Attempts = slices.Clone(r.Attempts)
+	if r.Cancel != nil {
+		r.Cancel = new(*r.Cancel)
+	}
+	return r, nil
+}
+
+func (s *runs) Input(context.Context, ids.Run) ([]byte, error) { return s.input, s.err }
+
+func (s *runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.Run) ([]*product.Event, error)) (product.Run, error) {
+	r, err := s.Run(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	if s.rival != nil {
+		s.rival(&r)
+		s.rival = nil
+	}
+	// change may run more than once: what it did before must not count.
+	throwaway := r
+	throwaway.Attempts = slices.Clone(r.Attempts)
+	if r.Cancel != nil {
+		throwaway.Cancel = new(*r.Cancel)
+	}
+	_, _ = change(&throwaway)
+	events, err := change(&r)
+	if err != nil {
+		return product.Run{}, err
+	}
+	for _, e := range events {
+		if e != nil {
+			s.events = append(s.events, e.Type)
+		}
+	}
+	s.byID[id] = r
+	return s.Run(ctx, id)
+}
+
+type agents struct {
+	product.AgentStore
+	version product.Version
+	err     error
+	loads   int
+}
+
+func (s *agents) Version(context.Context, ids.Version) (product.Version, error) {
+	s.loads++
+	return s.version, s.err
+}
+
+// cluster shows one pod.
+type cluster struct {
+	seen     infra.Observed
+	log      string
+	breakAt  error // ends the log instead of io.EOF
+	logErr   error
+	err      error // of every other call
+	created  []infra.Sandbox
+	deleted  []time.Duration
+	observes int
+}
+
+func (c *cluster) Create(_ context.Context, s infra.Sandbox) error {
+	c.created = append(c.created, s)
+	return c.err
+}
+
+func (c *cluster) Observe(context.Context, infra.Ref) (infra.Observed, error) {
+	c.observes++
+	return c.seen, c.err
+}
+
+func (c *cluster) Delete(_ context.Context, _ infra.Ref, grace time.Duration) error {
+	c.deleted = append(c.deleted, grace)
+	return c.err
+}
+
+func (c *cluster) Logs(context.Context, infra.Ref, infra.LogOptions) (io.ReadCloser, error) {
+	if c.logErr != nil {
+		return nil, c.logErr
+	}
+	end := io.Reader(strings.NewReader(""))
+	if c.breakAt != nil {
+		end = brokenReader{c.breakAt}
+	}
+	return io.NopCloser(io.MultiReader(strings.NewReader(c.log), end)), nil
+}
+
+type brokenReader struct{ err error }
+
+func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
+
+// blobs keeps bodies in memory.
+type blobs struct {
+	bodies map[string]string
+	puts   int
+	err    error
+}
+
+func (b *blobs) Put(_ context.Context, key, _ string, body []byte) (product.Blob, error) {
+	if b.err != nil {
+		return product.Blob{}, b.err
+	}
+	if b.bodies == nil {
+		b.bodies = map[string]string{}
+	}
+	b.puts++
+	b.bodies[key] = string(body)
+	return blobOf(key, string(body)), nil
+}
+
+func (b *blobs) keys() []string { return slices.Sorted(maps.Keys(b.bodies)) }
+
+func blobOf(key, body string) product.Blob {
+	sum := sha256.Sum256([]byte(body))
+	return product.Blob{Key: key, Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+func aPlan() *product.Plan {
+	return &product.Plan{
+		Version: "1.0.0", Image: "a@sha256:1", Command: []string{"/agent"}, Env: map[string]string{"A": "b"},
+		Resources:   product.Resources{CPUMillis: 1, MemoryMiB: 2, DiskMiB: 3},
+		Deadlines:   product.Deadlines{Start: time.Minute, Run: 2 * time.Minute, Grace: 10 * time.Second},
+		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 100,
+	}
+}
+
+// running is a run whose first attempt runs.
+func running() product.Run {
+	return product.Run{
+		ID: runID, OrgID: "org_1", AgentID: "agt_1", VersionID: "ver_1", Version: "1.0.0",
+		Status: product.StatusRunning, Plan: aPlan(), StartedAt: now,
+		Attempts: []product.Attempt{{Number: 1, CreatedAt: now, StartedAt: now}},
+	}
+}
+
+// okEnvelope is what the supervisor leaves for a result.
+func okEnvelope(body []byte, frame string) agentruntime.Envelope {
+	e := agentruntime.Envelope{
+		V: agentruntime.EnvelopeVersion, Run: runID, Attempt: 1, Outcome: agentruntime.OK, ExitCode: new(0),
+		StartedAt: now, FinishedAt: now,
+	}
+	e.SetResult(body)
+	if frame != "" {
+		e.Result, e.Frame = nil, frame
+	}
+	return e
+}
+
+// ended is a pod whose container ended with an envelope.
+func ended(t *testing.T, e agentruntime.Envelope) infra.Observed {
+	t.Helper()
+	text, err := e.Encode()
+	require.NoError(t, err)
+	return infra.Observed{JobExists: true, Pod: &infra.Pod{Phase: "Succeeded", Terminated: &infra.Terminated{
+		Reason: "Completed", Message: string(text), ExitCode: int(e.Outcome.ExitCode()), StartedAt: now, FinishedAt: now,
+	}}}
+}
