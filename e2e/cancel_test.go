@@ -15,14 +15,14 @@ const grace = 5 * time.Second
 
 // TestCancel: every way to cancel leads to the same end.
 func TestCancel(t *testing.T) {
-	s := start(t)
+	s := Start(t)
 	stubborn := map[string]any{"prompt": "x", "sleep_seconds": 600, "ignore_sigterm": true}
 
 	t.Run("through the API, an agent that ignores SIGTERM", func(t *testing.T) {
 		run := s.startRun(t, "hello", stubborn)
 		s.untilRunning(t, run.ID)
 		asked := time.Now()
-		status, body := s.call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{"reason": "enough"})
+		status, body := s.Call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{"reason": "enough"})
 		require.Equal(t, http.StatusAccepted, status, "%s", body)
 		var now runView
 		require.NoError(t, json.Unmarshal(body, &now))
@@ -40,7 +40,7 @@ func TestCancel(t *testing.T) {
 		require.NotNil(t, ended.Cancel.GoneAt)
 		require.Empty(t, s.jobs(t, run.ID), "no Job left")
 
-		status, body = s.call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{})
+		status, body = s.Call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{})
 		require.Equal(t, http.StatusConflict, status, "after the end: %s", body)
 		require.Contains(t, string(body), "run_ended")
 	})
@@ -53,12 +53,12 @@ func TestCancel(t *testing.T) {
 			require.NoError(t, s.temporal.CancelWorkflow(t.Context(), run, ""))
 		},
 		"by force": func(t *testing.T, run string) {
-			status, body := s.call(t, http.MethodPost, "/v1/runs/"+run+"/cancel", nil, map[string]any{"force": true})
+			status, body := s.Call(t, http.MethodPost, "/v1/runs/"+run+"/cancel", nil, map[string]any{"force": true})
 			require.Equal(t, http.StatusAccepted, status, "%s", body)
 		},
 		"twice": func(t *testing.T, run string) {
 			for range 2 {
-				status, body := s.call(t, http.MethodPost, "/v1/runs/"+run+"/cancel", nil, map[string]any{})
+				status, body := s.Call(t, http.MethodPost, "/v1/runs/"+run+"/cancel", nil, map[string]any{})
 				require.Equal(t, http.StatusAccepted, status, "%s", body)
 			}
 		},
@@ -82,7 +82,7 @@ func TestCancel(t *testing.T) {
 	t.Run("before the workflow could start", func(t *testing.T) {
 		s.worker.Kill()
 		run := s.startRun(t, "hello", stubborn)
-		status, body := s.call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]any{})
+		status, body := s.Call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]any{})
 		require.Equal(t, http.StatusAccepted, status, "%s", body)
 		s.startWorker(t)
 		ended := s.untilEnded(t, run.ID, time.Minute)

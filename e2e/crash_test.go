@@ -14,7 +14,7 @@ import (
 
 // TestWorkerKilled: SIGKILL between the creation of the Job and its end, twice.
 func TestWorkerKilled(t *testing.T) {
-	s := start(t)
+	s := Start(t)
 	run := s.startRun(t, "hello", map[string]any{"prompt": "still here", "sleep_seconds": 8})
 	require.Eventually(t, func() bool { return len(s.jobs(t, run.ID)) == 1 }, 30*time.Second, 10*time.Millisecond, "the Job is created")
 	s.worker.Kill()
@@ -44,7 +44,7 @@ func TestWorkerKilled(t *testing.T) {
 
 // TestAPIServerStopped: the cluster's API is away for 30 s during a run.
 func TestAPIServerStopped(t *testing.T) {
-	s := start(t)
+	s := Start(t)
 	run := s.startRun(t, "hello", map[string]any{"prompt": "patience", "sleep_seconds": 10})
 	s.untilRunning(t, run.ID)
 	s.Devcluster(t, "stop-component", "--state", s.ClusterState, "kube-apiserver", "--for", "30s")
@@ -58,11 +58,11 @@ func TestAPIServerStopped(t *testing.T) {
 // TestTemporalAway: what the API accepts while Temporal is away runs when it is
 // back, and what was asked to stop does not.
 func TestTemporalAway(t *testing.T) {
-	s := start(t)
+	s := Start(t)
 	s.temporalServer.Kill()
 	run := s.startRun(t, "hello", map[string]string{"prompt": "later"})
 	unwanted := s.startRun(t, "hello", map[string]any{"prompt": "never", "sleep_seconds": 600})
-	status, body := s.call(t, "POST", "/v1/runs/"+unwanted.ID+"/cancel", nil, map[string]any{})
+	status, body := s.Call(t, "POST", "/v1/runs/"+unwanted.ID+"/cancel", nil, map[string]any{})
 	require.Equal(t, 202, status, "%s", body)
 	s.startTemporal(t)
 
@@ -80,7 +80,7 @@ func TestRecordHistories(t *testing.T) {
 	if os.Getenv("AGENTMARKET_RECORD_HISTORIES") == "" {
 		t.Skip("records fixtures, on request only: make histories")
 	}
-	s := start(t)
+	s := Start(t)
 	s.registerShell(t, "exit-three", "exit 3", nil)
 	succeeded := s.untilEnded(t, s.startRun(t, "hello", map[string]string{"prompt": "x"}).ID, time.Minute)
 	failed := s.untilEnded(t, s.startRun(t, "exit-three", nil).ID, time.Minute)

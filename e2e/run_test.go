@@ -20,10 +20,12 @@ import (
 	"agentmarket/internal/testenv"
 )
 
+func TestMain(m *testing.M) { testenv.Main(m) }
+
 // TestRuns shares one platform between the stories of ordinary runs.
 func TestRuns(t *testing.T) {
-	s := start(t)
-	for name, story := range map[string]func(*testing.T, *stack){
+	s := Start(t)
+	for name, story := range map[string]func(*testing.T, *Stack){
 		"schedule-job runs hello":                scheduleJob,
 		"summarize reads a real document":        summarize,
 		"an image of shell and busybox":          wordcount,
@@ -39,8 +41,8 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-func scheduleJob(t *testing.T, s *stack) {
-	status, body := s.call(t, http.MethodPost, "/schedule-job", nil, map[string]string{"prompt": "hello world"})
+func scheduleJob(t *testing.T, s *Stack) {
+	status, body := s.Call(t, http.MethodPost, "/schedule-job", nil, map[string]string{"prompt": "hello world"})
 	require.Equal(t, http.StatusAccepted, status, "%s", body)
 	var scheduled struct {
 		RunID     string `json:"run_id"`
@@ -49,7 +51,7 @@ func scheduleJob(t *testing.T, s *stack) {
 		Status    string `json:"status"`
 	}
 	require.NoError(t, json.Unmarshal(body, &scheduled))
-	require.Equal(t, s.namespace, scheduled.Namespace)
+	require.Equal(t, s.Namespace, scheduled.Namespace)
 
 	run := s.untilEnded(t, scheduled.RunID, time.Minute)
 	require.Equal(t, "succeeded", run.Status, run.Message)
@@ -67,21 +69,21 @@ func scheduleJob(t *testing.T, s *stack) {
 	// What kubectl logs shows is what the API shows.
 	pods := s.pods(t, run.ID)
 	require.Len(t, pods, 1)
-	stream, err := s.kube.CoreV1().Pods(s.namespace).GetLogs(pods[0].Name, &corev1.PodLogOptions{}).Stream(t.Context())
+	stream, err := s.Kube.CoreV1().Pods(s.Namespace).GetLogs(pods[0].Name, &corev1.PodLogOptions{}).Stream(t.Context())
 	require.NoError(t, err)
 	defer stream.Close()
 	kubectl, err := io.ReadAll(stream)
 	require.NoError(t, err)
-	code, api := s.call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
+	code, api := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
 	require.Equal(t, http.StatusOK, code)
 	require.Equal(t, string(kubectl), string(api))
 	require.NotEmpty(t, api)
 }
 
-func summarize(t *testing.T, s *stack) {
+func summarize(t *testing.T, s *Stack) {
 	text, err := os.ReadFile("../examples/agents/summarize/testdata/federalist-10.txt")
 	require.NoError(t, err)
-	status, body := s.call(t, http.MethodPost, "/v1/agents/examples/summarize/runs",
+	status, body := s.Call(t, http.MethodPost, "/v1/agents/examples/summarize/runs",
 		map[string]string{"Prefer": "wait=60"}, map[string]any{"input": map[string]any{"text": string(text), "sentences": 3}})
 	require.Equal(t, http.StatusCreated, status, "%s", body)
 	var run runView
@@ -95,26 +97,26 @@ func summarize(t *testing.T, s *stack) {
 	for _, sentence := range out.Summary {
 		require.Contains(t, strings.Join(strings.Fields(string(text)), " "), strings.Join(strings.Fields(sentence), " "), "a sentence of the document itself")
 	}
-	code, plan := s.call(t, http.MethodGet, "/v1/runs/"+run.ID+"/plan", nil, nil)
+	code, plan := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/plan", nil, nil)
 	require.Equal(t, http.StatusOK, code)
 	require.Contains(t, string(plan), s.Images["summarize"])
 }
 
-func wordcount(t *testing.T, s *stack) {
+func wordcount(t *testing.T, s *Stack) {
 	run := s.startRun(t, "wordcount", map[string]string{"text": "To be, or not to be:\nthat is the question.\n"})
 	run = s.untilEnded(t, run.ID, time.Minute)
 	require.Equal(t, "succeeded", run.Status, run.Message)
 	require.JSONEq(t, `{"counted":"text","lines":2,"words":10,"bytes":43}`, string(run.Output))
 }
 
-func fiftyStarts(t *testing.T, s *stack) {
+func fiftyStarts(t *testing.T, s *Stack) {
 	var mu sync.Mutex
 	runs := map[string]map[string]bool{} // run identifiers by key
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
 			key := fmt.Sprintf("key-%d", i%10)
-			status, body := s.call(t, http.MethodPost, "/v1/agents/examples/hello/runs",
+			status, body := s.Call(t, http.MethodPost, "/v1/agents/examples/hello/runs",
 				map[string]string{"Idempotency-Key": key}, map[string]any{"input": map[string]string{"prompt": key}})
 			var run runView
 			if status != http.StatusAccepted || json.Unmarshal(body, &run) != nil {
@@ -147,17 +149,17 @@ func fiftyStarts(t *testing.T, s *stack) {
 	}
 }
 
-func largeResult(t *testing.T, s *stack) {
+func largeResult(t *testing.T, s *Stack) {
 	s.registerShell(t, "large", `awk 'BEGIN { printf "\""; for (i = 0; i < 20000; i++) printf "0123456789"; print "\"" }'`, nil)
 	run := s.startRun(t, "large", nil)
 	run = s.untilEnded(t, run.ID, time.Minute)
 	require.Equal(t, "succeeded", run.Status, run.Message)
-	status, body := s.call(t, http.MethodGet, "/v1/runs/"+run.ID+"/output", nil, nil)
+	status, body := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/output", nil, nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, `"`+strings.Repeat("0123456789", 20000)+`"`, string(body))
 }
 
-func everyEnd(t *testing.T, s *stack) {
+func everyEnd(t *testing.T, s *Stack) {
 	missing := strings.Replace(s.Images["wordcount"], "wordcount@", "missing@", 1)
 	for _, row := range []struct {
 		agent, script string
@@ -197,7 +199,7 @@ func everyEnd(t *testing.T, s *stack) {
 	}
 }
 
-func podGone(t *testing.T, s *stack) {
+func podGone(t *testing.T, s *Stack) {
 	run := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 5})
 	s.untilRunning(t, run.ID)
 	s.deletePods(t, run.ID)
@@ -207,7 +209,7 @@ func podGone(t *testing.T, s *stack) {
 	require.Equal(t, "pod_gone", run.Attempts[0].Reason)
 }
 
-func badInput(t *testing.T, s *stack) {
+func badInput(t *testing.T, s *Stack) {
 	before := s.count(t)
 	good := map[string]any{"input": map[string]any{"prompt": "x"}}
 	for name, tc := range map[string]struct {
@@ -228,7 +230,7 @@ func badInput(t *testing.T, s *stack) {
 		"foreign run":      {http.MethodGet, "/v1/runs/run_01jd3m0f9zq4x8v5c7n2b6k1ta", nil, nil, 404, "run_not_found"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, body := s.call(t, tc.method, tc.path, tc.header, tc.body)
+			status, body := s.Call(t, tc.method, tc.path, tc.header, tc.body)
 			require.Equal(t, tc.status, status, "%s", body)
 			var problem struct {
 				Type, Title, Detail, Code string
@@ -250,7 +252,7 @@ func badInput(t *testing.T, s *stack) {
 // counts is how many things there are of each kind.
 type counts struct{ runs, workflows, jobs int }
 
-func (s *stack) count(t *testing.T) counts {
+func (s *Stack) count(t *testing.T) counts {
 	t.Helper()
 	var page struct {
 		Items []runView `json:"items"`
@@ -260,39 +262,39 @@ func (s *stack) count(t *testing.T) counts {
 		Namespace: testenv.TemporalNamespace, Query: "WorkflowType = 'AgentRun'",
 	})
 	require.NoError(t, err)
-	jobs, err := s.kube.BatchV1().Jobs(s.namespace).List(t.Context(), metav1.ListOptions{})
+	jobs, err := s.Kube.BatchV1().Jobs(s.Namespace).List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	return counts{len(page.Items), int(workflows.GetCount()), len(jobs.Items)}
 }
 
-func logs(t *testing.T, s *stack) {
+func logs(t *testing.T, s *Stack) {
 	s.registerShell(t, "talks", `for i in 1 2 3 4 5; do echo "line $i"; sleep 0.3; done; echo '{"said":5}'`, nil)
 	run := s.startRun(t, "talks", map[string]any{})
 	const want = "line 1\nline 2\nline 3\nline 4\nline 5\n{\"said\":5}\n"
-	status, followed := s.call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs?follow=true", nil, nil)
+	status, followed := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs?follow=true", nil, nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, want, string(followed))
 	require.Equal(t, "succeeded", s.untilEnded(t, run.ID, time.Minute).Status)
 
 	// After the pod is gone, the archive answers.
 	for _, job := range s.jobs(t, run.ID) {
-		require.NoError(t, s.kube.BatchV1().Jobs(s.namespace).Delete(t.Context(), job.Name,
+		require.NoError(t, s.Kube.BatchV1().Jobs(s.Namespace).Delete(t.Context(), job.Name,
 			metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)}))
 	}
 	require.Eventually(t, func() bool { return len(s.pods(t, run.ID)) == 0 }, time.Minute, 100*time.Millisecond, "the pod is gone")
-	status, archived := s.call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
+	status, archived := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, want, string(archived))
 }
 
-func hidden(t *testing.T, s *stack) {
+func hidden(t *testing.T, s *Stack) {
 	run := s.startRun(t, "hello", map[string]string{"prompt": "mine"})
 	other := *s
 	_, other.token = s.organization(t, "strangers")
 	for _, path := range []string{"", "/logs", "/output", "/plan", "/events"} {
 		require.Equal(t, http.StatusNotFound, other.get(t, "/v1/runs/"+run.ID+path, nil), path)
 	}
-	status, _ := other.call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{})
+	status, _ := other.Call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]string{})
 	require.Equal(t, http.StatusNotFound, status)
 	require.Equal(t, http.StatusNotFound, other.get(t, "/v1/agents/examples/hello", nil))
 	require.Equal(t, "succeeded", s.untilEnded(t, run.ID, time.Minute).Status)

@@ -116,7 +116,7 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		Temporal: client.Options{
 			HostPort: net.JoinHostPort(loopback, strconv.Itoa(o.temporalPort)), Namespace: temporalNamespace,
 		},
-		TemporalWebURL: fmt.Sprintf("http://localhost:%d/namespaces/%s", o.uiPort, temporalNamespace),
+		TemporalWebURL: fmt.Sprintf("http://localhost:%d", o.uiPort),
 		Kubeconfig:     kubeconfig, KubeContext: o.kubeContext,
 		Kube:            kube.Config{RuntimeImage: runtimeImage},
 		ManageNamespace: true,

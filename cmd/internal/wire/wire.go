@@ -120,7 +120,7 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		Log:            p.log,
 		Now:            time.Now,
 		RunsNamespace:  p.cfg.Kube.Namespace,
-		TemporalWebURL: p.cfg.TemporalWebURL,
+		TemporalWebURL: p.cfg.TemporalWebURL, TemporalNamespace: p.cfg.Temporal.Namespace,
 	}
 	if p.cfg.SmokeAgent != "" {
 		server.SmokeTest = &api.SmokeTest{Agent: p.cfg.SmokeAgent, OrgID: p.cfg.SmokeOrg}

@@ -27,17 +27,15 @@ import (
 	"agentmarket/store"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
-// stack is one platform: its processes, and the clients of its users.
-type stack struct {
+// Stack is one platform: its processes, and the clients of its users.
+type Stack struct {
 	testenv.Dev
 	url       string
 	token     string
 	org       marketplace.Organization
-	namespace string
+	Namespace string
 	db        *store.DB
-	kube      kubernetes.Interface
+	Kube      kubernetes.Interface
 	temporal  client.Client
 
 	env         []string // of the platform's programs
@@ -49,11 +47,11 @@ type stack struct {
 	temporalServer *testenv.Process
 }
 
-// start starts a platform with the example agents in it.
-func start(t *testing.T) *stack {
+// Start starts a platform with the example agents in it.
+func Start(t testing.TB) *Stack {
 	t.Helper()
-	s := &stack{Dev: testenv.NewDev(t), temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
-	s.namespace = "e2e-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name()))
+	s := &Stack{Dev: testenv.NewDev(t), temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
+	s.Namespace = "e2e-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name()))
 	s.connectCluster(t)
 	s.startTemporal(t)
 	address := fmt.Sprintf("127.0.0.1:%d", s.temporalPort)
@@ -67,7 +65,7 @@ func start(t *testing.T) *stack {
 		"AGENTMARKET_BLOB_URL=file://" + blobs + "?no_tmp_dir=true",
 		"AGENTMARKET_LISTEN=127.0.0.1:" + fmt.Sprint(port),
 		"AGENTMARKET_RUNTIME_IMAGE=" + s.Images["agent-runtime"],
-		"AGENTMARKET_RUNS_NAMESPACE=" + s.namespace,
+		"AGENTMARKET_RUNS_NAMESPACE=" + s.Namespace,
 		"AGENTMARKET_MANAGE_NAMESPACE=true",
 		"AGENTMARKET_SMOKE_AGENT=examples/hello",
 		"KUBECONFIG=" + s.Kubeconfig,
@@ -89,49 +87,49 @@ func start(t *testing.T) *stack {
 }
 
 // startTemporal starts Temporal, again on the same file and port after a Kill.
-func (s *stack) startTemporal(t *testing.T) {
+func (s *Stack) startTemporal(t testing.TB) {
 	t.Helper()
 	s.temporalServer = s.StartTemporal(t, s.temporalFile, s.temporalPort)
 }
 
 // deletePods deletes the pods of a run as somebody else would.
-func (s *stack) deletePods(t *testing.T, run string) {
+func (s *Stack) deletePods(t testing.TB, run string) {
 	t.Helper()
 	pods := s.pods(t, run)
 	require.Len(t, pods, 1)
-	require.NoError(t, s.kube.CoreV1().Pods(s.namespace).Delete(t.Context(), pods[0].Name, metav1.DeleteOptions{}))
+	require.NoError(t, s.Kube.CoreV1().Pods(s.Namespace).Delete(t.Context(), pods[0].Name, metav1.DeleteOptions{}))
 }
 
 // program starts a command of the platform.
-func (s *stack) program(t *testing.T, command string) *testenv.Process {
+func (s *Stack) program(t testing.TB, command string) *testenv.Process {
 	t.Helper()
 	return s.Start(t, testenv.Program{
 		Name: command, Path: filepath.Join(s.Bin, "agentmarket"), Args: []string{command}, Env: s.env,
 	})
 }
 
-func (s *stack) startWorker(t *testing.T) {
+func (s *Stack) startWorker(t testing.TB) {
 	t.Helper()
 	s.worker = s.program(t, "worker")
 }
 
-func (s *stack) connectCluster(t *testing.T) {
+func (s *Stack) connectCluster(t testing.TB) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
 	require.NoError(t, err)
 	config.QPS, config.Burst = 100, 200
-	s.kube, err = kubernetes.NewForConfig(config)
+	s.Kube, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_ = s.kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{})
+		_ = s.Kube.CoreV1().Namespaces().Delete(ctx, s.Namespace, metav1.DeleteOptions{})
 	})
 }
 
 // openDatabase makes a database on the tests' own PostgreSQL, with an
 // organization and its key in it.
-func (s *stack) openDatabase(t *testing.T) {
+func (s *Stack) openDatabase(t testing.TB) {
 	t.Helper()
 	server := testenv.Postgres(t)
 	name, err := server.CreateDatabase(t.Context(), "")
@@ -144,7 +142,7 @@ func (s *stack) openDatabase(t *testing.T) {
 	s.org, s.token = s.organization(t, "examples")
 }
 
-func (s *stack) organization(t *testing.T, name string) (marketplace.Organization, string) {
+func (s *Stack) organization(t testing.TB, name string) (marketplace.Organization, string) {
 	t.Helper()
 	org, err := marketplace.NewOrganization(name, time.Now())
 	require.NoError(t, err)
@@ -155,7 +153,7 @@ func (s *stack) organization(t *testing.T, name string) (marketplace.Organizatio
 }
 
 // registerExample publishes one of examples/agents.
-func (s *stack) registerExample(t *testing.T, name string) {
+func (s *Stack) registerExample(t testing.TB, name string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "examples", "agents", name, "agent.yaml"))
 	require.NoError(t, err)
@@ -164,15 +162,15 @@ func (s *stack) registerExample(t *testing.T, name string) {
 	s.register(t, manifest, s.Images[name])
 }
 
-func (s *stack) register(t *testing.T, manifest []byte, image string) {
+func (s *Stack) register(t testing.TB, manifest []byte, image string) {
 	t.Helper()
-	status, body := s.call(t, http.MethodPost, "/v1/agents", nil, map[string]any{"manifest": json.RawMessage(manifest), "image": image})
+	status, body := s.Call(t, http.MethodPost, "/v1/agents", nil, map[string]any{"manifest": json.RawMessage(manifest), "image": image})
 	require.Equal(t, http.StatusCreated, status, "%s", body)
 }
 
 // registerShell publishes an agent that is a shell script on busybox, for
 // provoking one behaviour.
-func (s *stack) registerShell(t *testing.T, name, script string, more map[string]any) {
+func (s *Stack) registerShell(t testing.TB, name, script string, more map[string]any) {
 	t.Helper()
 	manifest := map[string]any{
 		"api_version": "agentmarket/v1", "name": name, "version": "1.0.0", "command": []string{"/bin/sh", "-c", script},
@@ -217,7 +215,9 @@ func (r runView) ended() bool {
 	return true
 }
 
-func (s *stack) call(t *testing.T, method, path string, header map[string]string, body any) (int, []byte) {
+// Call makes a request of the organization "examples" and returns status and
+// body.
+func (s *Stack) Call(t testing.TB, method, path string, header map[string]string, body any) (int, []byte) {
 	t.Helper()
 	var reader io.Reader
 	if body != nil {
@@ -245,7 +245,7 @@ func (s *stack) call(t *testing.T, method, path string, header map[string]string
 }
 
 // get reads JSON and returns the status, 0 while nobody answers.
-func (s *stack) get(t *testing.T, path string, into any) int {
+func (s *Stack) get(t testing.TB, path string, into any) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
 	require.NoError(t, err)
@@ -262,16 +262,16 @@ func (s *stack) get(t *testing.T, path string, into any) int {
 }
 
 // startRun starts a run and returns at once.
-func (s *stack) startRun(t *testing.T, agent string, input any) runView {
+func (s *Stack) startRun(t testing.TB, agent string, input any) runView {
 	t.Helper()
-	status, body := s.call(t, http.MethodPost, "/v1/agents/examples/"+agent+"/runs", nil, map[string]any{"input": input})
+	status, body := s.Call(t, http.MethodPost, "/v1/agents/examples/"+agent+"/runs", nil, map[string]any{"input": input})
 	require.Equal(t, http.StatusAccepted, status, "%s", body)
 	var run runView
 	require.NoError(t, json.Unmarshal(body, &run))
 	return run
 }
 
-func (s *stack) run(t *testing.T, id string) runView {
+func (s *Stack) run(t testing.TB, id string) runView {
 	t.Helper()
 	var run runView
 	require.Equal(t, http.StatusOK, s.get(t, "/v1/runs/"+id, &run))
@@ -279,7 +279,7 @@ func (s *stack) run(t *testing.T, id string) runView {
 }
 
 // until waits until a run is as wanted.
-func (s *stack) until(t *testing.T, id string, patience time.Duration, why string, wanted func(runView) bool) runView {
+func (s *Stack) until(t testing.TB, id string, patience time.Duration, why string, wanted func(runView) bool) runView {
 	t.Helper()
 	var run runView
 	require.Eventually(t, func() bool {
@@ -289,26 +289,26 @@ func (s *stack) until(t *testing.T, id string, patience time.Duration, why strin
 	return run
 }
 
-func (s *stack) untilEnded(t *testing.T, id string, patience time.Duration) runView {
+func (s *Stack) untilEnded(t testing.TB, id string, patience time.Duration) runView {
 	t.Helper()
 	return s.until(t, id, patience, "the run ends", runView.ended)
 }
 
-func (s *stack) untilRunning(t *testing.T, id string) {
+func (s *Stack) untilRunning(t testing.TB, id string) {
 	t.Helper()
 	s.until(t, id, time.Minute, "the run runs", func(r runView) bool { return r.Status == "running" })
 }
 
-func (s *stack) jobs(t *testing.T, run string) []batchv1.Job {
+func (s *Stack) jobs(t testing.TB, run string) []batchv1.Job {
 	t.Helper()
-	list, err := s.kube.BatchV1().Jobs(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
+	list, err := s.Kube.BatchV1().Jobs(s.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
 	require.NoError(t, err)
 	return list.Items
 }
 
-func (s *stack) pods(t *testing.T, run string) []corev1.Pod {
+func (s *Stack) pods(t testing.TB, run string) []corev1.Pod {
 	t.Helper()
-	list, err := s.kube.CoreV1().Pods(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
+	list, err := s.Kube.CoreV1().Pods(s.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/run-id=" + run})
 	require.NoError(t, err)
 	return list.Items
 }
