@@ -1,0 +1,207 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+
+	"agentmarket/agentruntime"
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/infra"
+	"agentmarket/product"
+)
+
+type logsInput struct {
+	ID     string `path:"id" doc:"The run."`
+	Follow bool   `query:"follow" doc:"Go on until the run has ended."`
+}
+
+const logContentType = "text/plain; charset=utf-8"
+
+func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error) {
+	run, err := a.run(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	release := func() {}
+	if in.Follow {
+		if release, err = a.takePlace(); err != nil {
+			return nil, err
+		}
+	}
+	return &streamAnswer{Body: func(hc huma.Context) {
+		defer release()
+		c, ctx := humagin.Unwrap(hc), hc.Context()
+		reader := &logReader{app: a, out: newStream(hc, logContentType, in.Follow), run: run, attempt: 1}
+		err := reader.copy(ctx, in.Follow)
+		switch {
+		case err == nil || ctx.Err() != nil || errors.Is(err, errGone):
+		case !c.Writer.Written():
+			a.fail(c, err)
+		default:
+			a.Log.WarnContext(ctx, "log interrupted", "run_id", run.ID, "error", err, "request_id", requestOf(ctx).id)
+			broken(ctx)
+		}
+	}}, nil
+}
+
+// logReader copies the log of a run, attempt after attempt:
+//
+//	attempt lives ──► live log ──ends or breaks──► look at the record again
+//	attempt ended ──► what its archive has beyond the bytes that were sent ──► next attempt
+//	run ended     ──► done
+//
+// Only the last attempt that ended has its archive in the record; what is left
+// of an earlier one is not told.
+type logReader struct {
+	*app
+	out     io.Writer
+	run     product.Run
+	attempt int   // the one that is read
+	sent    int64 // bytes of its log that were sent
+}
+
+// copy returns nil when the log is complete, or, unless it follows, when there
+// is no more of it now.
+func (l *logReader) copy(ctx context.Context, follow bool) error {
+	for pause := shortPause; ; pause = longer(pause) {
+		sentBefore, attemptBefore := l.sent, l.attempt
+		if err := l.step(ctx, follow); err != nil {
+			return err
+		}
+		over := l.attempt > len(l.run.Attempts)
+		switch {
+		case over && l.run.Status.Terminal(), !follow && (over || l.attempt == attemptBefore):
+			return nil
+		case l.run.Status.Terminal() && l.attempt == attemptBefore:
+			return nil // its end was never recorded; what there was of it is sent
+		case l.attempt != attemptBefore || l.sent != sentBefore:
+			pause = shortPause
+		}
+		if !over && l.attempt != attemptBefore {
+			continue // the next attempt is there
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		if run, err := l.Runs.Run(ctx, l.run.ID); err == nil {
+			l.run = run
+		} else if !fault.Is(err, fault.Unavailable) {
+			return fmt.Errorf("look at run: %w", err)
+		}
+	}
+}
+
+// step sends what there is of the attempt, and moves on when it has ended.
+func (l *logReader) step(ctx context.Context, follow bool) error {
+	i := l.run.AttemptIndex(l.attempt)
+	if i < 0 {
+		return nil
+	}
+	if l.run.Attempts[i].Reason == "" {
+		return l.live(ctx, follow)
+	}
+	if i == l.lastEnded() && l.run.Log != nil {
+		if err := l.archive(ctx, *l.run.Log); err != nil {
+			return err
+		}
+	}
+	l.attempt, l.sent = l.attempt+1, 0
+	return nil
+}
+
+// lastEnded is the index of the attempt whose archive the record has.
+func (l *logReader) lastEnded() int {
+	last := -1
+	for i, attempt := range l.run.Attempts {
+		if attempt.Reason != "" {
+			last = i
+		}
+	}
+	return last
+}
+
+// live sends the log of a container. A log that is not there (yet, or any more)
+// and one that breaks off are no errors: the record tells how it goes on.
+func (l *logReader) live(ctx context.Context, follow bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log, err := l.Logs.Logs(ctx, infra.Ref{Run: l.run.ID, Attempt: l.attempt}, infra.LogOptions{Follow: follow})
+	switch {
+	case fault.Is(err, fault.NotFound), follow && fault.Is(err, fault.Unavailable):
+		return nil
+	case err != nil:
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	if follow {
+		go l.cancelWhenEnded(ctx, cancel, l.run.ID, l.attempt)
+	}
+	return l.send(agentruntime.StripFrames(log))
+}
+
+// drainTime is what the log of an attempt that has ended gets to end by itself.
+const drainTime = 5 * time.Second
+
+// cancelWhenEnded ends a live log that does not end with its attempt, as that of
+// a node that vanished: the archive has the rest.
+func (a *app) cancelWhenEnded(ctx context.Context, cancel context.CancelFunc, id ids.Run, attempt int) {
+	for sleep(ctx, longPause) == nil {
+		run, err := a.Runs.Run(ctx, id)
+		if err != nil {
+			continue
+		}
+		i := run.AttemptIndex(attempt)
+		if run.Status.Terminal() || i >= 0 && run.Attempts[i].Reason != "" {
+			_ = sleep(ctx, drainTime)
+			cancel()
+			return
+		}
+	}
+}
+
+// archive sends what the archive has beyond what was sent live. An archive that
+// was removed has nothing.
+func (l *logReader) archive(ctx context.Context, b product.Blob) error {
+	if l.sent > 0 && b.Truncated && l.sent >= b.Size {
+		return nil
+	}
+	log, err := l.Blobs.Reader(ctx, b.Key)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open archived log: %w", err)
+	}
+	defer log.Close()
+	return l.send(log)
+}
+
+// errGone is the error of a client that does not take the answer any more.
+var errGone = errors.New("the client is gone")
+
+// send copies a log without the part of it that was sent before.
+func (l *logReader) send(log io.Reader) error {
+	if _, err := io.CopyN(io.Discard, log, l.sent); err != nil {
+		return nil // shorter than what was sent: there is nothing new in it
+	}
+	piece := make([]byte, 16<<10)
+	for {
+		n, err := log.Read(piece)
+		if n > 0 {
+			if _, writeErr := l.out.Write(piece[:n]); writeErr != nil {
+				return fmt.Errorf("%w: %w", errGone, writeErr)
+			}
+			l.sent += int64(n)
+		}
+		if err != nil {
+			return nil // the end, or a break that the next step mends
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gin-gonic/gin"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"agentmarket/ids"
+	"agentmarket/infra"
+	"agentmarket/marketplace"
+	"agentmarket/product"
+)
+
+// Engine is the workflow engine behind the runs. Errors are faults: NotFound for
+// a workflow that does not exist (yet), Unavailable for an engine that does not
+// answer. Saying something twice is harmless.
+type Engine interface {
+	// StartRun starts the workflow of a run.
+	StartRun(ctx context.Context, run product.Run) error
+	// CancelRun passes on the request to cancel that the run carries.
+	CancelRun(ctx context.Context, run product.Run) error
+	// WaitRun returns nil when the workflow of a run has ended.
+	WaitRun(ctx context.Context, run ids.Run) error
+}
+
+// Logs opens the log of an attempt while its container exists; fault.NotFound
+// while there is none. The reader ends when the context does.
+type Logs interface {
+	Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions) (io.ReadCloser, error)
+}
+
+// Blobs reads the bodies that runs left. A body that is not there is
+// fault.NotFound.
+type Blobs interface {
+	// Get reads a body whole and checks it against its record.
+	Get(ctx context.Context, b product.Blob) ([]byte, error)
+	// Reader opens a body.
+	Reader(ctx context.Context, key string) (io.ReadCloser, error)
+}
+
+// SmokeTest says what POST /schedule-job starts.
+type SmokeTest struct {
+	// Agent is the example agent, publisher/name. Its latest version runs.
+	Agent string
+	// OrgID is the organization under which the call works without an API key,
+	// for callers on this computer only (see fromThisComputer). Empty: every
+	// caller needs a key.
+	OrgID ids.Org
+}
+
+// RateLimit bounds the requests of one API key, in each process by itself.
+type RateLimit struct {
+	// PerSecond is how fast spent requests come back. 0 means 50; negative
+	// means that there is no limit.
+	PerSecond float64
+	// Burst is how many may come at once. 0 means 100.
+	Burst int
+}
+
+// Server is what the API needs. Fields without a default are required.
+type Server struct {
+	Marketplace marketplace.Store
+	Agents      product.AgentStore
+	Runs        product.RunStore
+	Engine      Engine
+	Logs        Logs
+	Blobs       Blobs
+
+	// Checks are the dependencies that GET /readyz asks, by the name that it
+	// reports. Each has two seconds. None means always ready.
+	Checks map[string]func(context.Context) error
+
+	// Log receives a line per request and everything unexpected. nil: no log.
+	Log *slog.Logger
+	// Now is the clock of records and of API keys. Default: time.Now.
+	Now func() time.Time
+	// Version is what GET /health reports. Default: what the build recorded.
+	Version string
+
+	// RunsNamespace is the Kubernetes namespace of runs, repeated in answers of
+	// POST /schedule-job for kubectl. It changes nothing.
+	RunsNamespace string
+	// WebURL is the address of the marketplace's pages, without a trailing
+	// slash. Empty leaves the links to it out.
+	WebURL string
+	// TemporalWebURL is the address of the Temporal Web UI, without a trailing
+	// slash; or, with {run_id} in it, that of a run's workflow there. Empty
+	// leaves the link out.
+	TemporalWebURL string
+	// TemporalNamespace completes TemporalWebURL. Default: "default".
+	TemporalNamespace string
+
+	// SmokeTest enables POST /schedule-job. nil: it answers 404.
+	SmokeTest *SmokeTest
+	// RateLimit bounds each API key.
+	RateLimit RateLimit
+	// MaxFollowers bounds the open streams of logs and events of this process.
+	// 0 means 256.
+	MaxFollowers int
+}
+
+const defaultMaxFollowers = 256
+
+// app is a Server that serves: with defaults filled in and with its state.
+type app struct {
+	Server
+	spec      huma.API
+	bodies    map[string]*jsonschema.Schema // by operation; nothing for calls without a body
+	limits    *limiter
+	followers chan struct{} // a place for each open stream
+	touches   chan struct{} // a place for each use of a key that is being recorded
+}
+
+// quietGin keeps Gin from printing its routes. The mode is a global of Gin.
+var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
+
+// Handler returns the API. The Server must not change afterwards. It panics
+// when the description of the API contradicts itself, which a test finds.
+func (s *Server) Handler() http.Handler {
+	quietGin()
+	a := &app{Server: *s, touches: make(chan struct{}, 8)}
+	a.fillDefaults()
+	a.limits = newLimiter(a.RateLimit)
+	a.followers = make(chan struct{}, a.MaxFollowers)
+
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false
+	engine.ForwardedByClientIP = false
+	engine.Use(a.observe, a.recoverPanics)
+	engine.NoRoute(a.noRoute)
+	engine.NoMethod(a.noMethod)
+
+	a.spec = newSpec(engine, a.Version, a.problemOfHuma)
+	a.routeHealth()
+	a.routeSmokeTest()
+	a.routeAgents()
+	a.routeRuns()
+	a.routeStreams()
+	a.bodies = compileBodies(a.spec.OpenAPI())
+	a.serveDocs(engine)
+	return engine
+}
+
+func (a *app) fillDefaults() {
+	if a.Log == nil {
+		a.Log = slog.New(slog.DiscardHandler)
+	}
+	if a.Now == nil {
+		a.Now = time.Now
+	}
+	if a.MaxFollowers <= 0 {
+		a.MaxFollowers = defaultMaxFollowers
+	}
+	if a.TemporalNamespace == "" {
+		a.TemporalNamespace = "default"
+	}
+	if a.Version == "" {
+		a.Version = "unknown"
+		if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" {
+			a.Version = build.Main.Version
+		}
+	}
+}
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = http.ErrServerClosed
+
+// The times of a connection. There is no WriteTimeout: each request sets its own
+// deadline, because waiting for a run and following a log outlast any fixed one.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+)
+
+// NewHTTPServer returns an HTTP server for the API with every bound that a
+// server on the open network needs.
+func NewHTTPServer(addr string, handler http.Handler) *http.Server {
+	return &http.Server{
+		Addr:              addr,
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+)
+
+const (
+	securityScheme = "api_key"
+	schemaPrefix   = "#/components/schemas/"
+	problemSchema  = "Problem"
+)
+
+// The tags of the calls, in the order of the documentation.
+const (
+	tagAgents = "agents"
+	tagRuns   = "runs"
+	tagHealth = "health"
+)
+
+const introduction = `Start AI agents as durable runs and follow them.
+
+Every call under /v1 needs an API key: ` + "`Authorization: Bearer amk_…`" + `.
+Times are RFC 3339 in UTC, durations are whole seconds with the suffix _seconds.
+Lists are newest first; pass next_cursor as cursor for the next page.
+Every answer that is no success is a problem document (RFC 9457) with a stable code.
+
+Statuses, reasons, codes and event types may grow: tolerate values that you do not know.`
+
+// newSpec starts the description of the API. Documents and pages are served by
+// serveDocs: huma's own pages load scripts from a stranger's host. rewrite gets
+// every answer before it is encoded.
+func newSpec(engine *gin.Engine, version string, rewrite huma.Transformer) huma.API {
+	registry := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
+	spec := humagin.New(engine, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info:    &huma.Info{Title: "agentmarket", Version: version, Description: introduction},
+			Tags: []*huma.Tag{
+				{Name: tagAgents, Description: "What can run: agents and their immutable versions."},
+				{Name: tagRuns, Description: "What ran: the records of invocations."},
+				{Name: tagHealth, Description: "Whether the platform works."},
+			},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{securityScheme: {
+					Type: "http", Scheme: "bearer", BearerFormat: "amk_<prefix>_<secret>",
+					Description: "An API key of an organization. The scopes that a call needs are listed with it.",
+				}},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{rewrite},
+	})
+	registry.Schema(reflect.TypeFor[problem](), true, problemSchema)
+	return spec
+}
+
+// serveDocs adds what is no call of the API: its description, for programs and
+// for people. Both are made once.
+func (a *app) serveDocs(engine *gin.Engine) {
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
+		delete(a.spec.OpenAPI().Components.Schemas.Map(), unused)
+	}
+	document, err := json.MarshalIndent(a.spec.OpenAPI(), "", "  ")
+	if err != nil {
+		panic(fmt.Errorf("encode OpenAPI document: %w", err))
+	}
+	page := docsPage(a.spec.OpenAPI())
+	engine.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", document) })
+	engine.GET("/docs", func(c *gin.Context) {
+		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+		c.Data(http.StatusOK, "text/html; charset=utf-8", page)
+	})
+}
+
+//go:embed docs.html.tmpl
+var docsTemplate string
+
+type docsGroup struct {
+	Name, Description string
+	Calls             []docsCall
+}
+
+type docsCall struct {
+	Method, Path, Scope string
+	*huma.Operation
+	Body      *huma.Schema
+	Responses []docsResponse
+}
+
+type docsResponse struct {
+	Status, Description string
+	Codes               []string
+}
+
+// docsPage renders the documentation for people, without a script.
+func docsPage(spec *huma.OpenAPI) []byte {
+	groups := make([]docsGroup, len(spec.Tags))
+	for i, tag := range spec.Tags {
+		groups[i] = docsGroup{Name: tag.Name, Description: tag.Description}
+		for path, item := range spec.Paths {
+			for _, op := range []*huma.Operation{item.Get, item.Post} {
+				if op != nil && slices.Contains(op.Tags, tag.Name) {
+					groups[i].Calls = append(groups[i].Calls, docsOf(spec, path, op))
+				}
+			}
+		}
+		slices.SortFunc(groups[i].Calls, func(a, b docsCall) int {
+			return strings.Compare(a.Path+a.Method, b.Path+b.Method)
+		})
+	}
+	var page bytes.Buffer
+	err := template.Must(template.New("docs").Parse(docsTemplate)).Execute(&page, map[string]any{
+		"Info": spec.Info, "Groups": groups,
+	})
+	if err != nil {
+		panic(fmt.Errorf("render documentation: %w", err))
+	}
+	return page.Bytes()
+}
+
+func docsOf(spec *huma.OpenAPI, path string, op *huma.Operation) docsCall {
+	call := docsCall{Method: op.Method, Path: path, Operation: op}
+	for _, requirement := range op.Security {
+		call.Scope = strings.Join(append(requirement[securityScheme], call.Scope), "")
+	}
+	if op.RequestBody != nil {
+		call.Body = op.RequestBody.Content["application/json"].Schema
+		if call.Body.Ref != "" {
+			call.Body = spec.Components.Schemas.SchemaFromRef(call.Body.Ref)
+		}
+	}
+	for status, response := range op.Responses {
+		r := docsResponse{Status: status, Description: response.Description}
+		if content := response.Content[problemContentType]; content != nil {
+			for code := range content.Examples {
+				r.Codes = append(r.Codes, code)
+			}
+			slices.Sort(r.Codes)
+		}
+		call.Responses = append(call.Responses, r)
+	}
+	slices.SortFunc(call.Responses, func(a, b docsResponse) int { return strings.Compare(a.Status, b.Status) })
+	return call
+}
