@@ -21,6 +21,7 @@ IMAGE_PREFIX  ?=
 API_PORT      ?= 3000
 UI_PORT       ?= 8233
 TEMPORAL_PORT ?= 7233
+TEMPORAL_HTTP_PORT ?= 7243
 
 # What the tests may do at once on a small machine.
 TEST_FLAGS ?= -race -timeout 25m
@@ -33,6 +34,7 @@ help: ## what there is to make
 run: setup build ## start everything, show two runs, stay until Ctrl-C
 	@exec $(BIN)/devstack up -dir $(RUN_STATE) -bin $(BIN) \
 	  -api-port $(API_PORT) -ui-port $(UI_PORT) -temporal-port $(TEMPORAL_PORT) \
+	  -temporal-http-port $(TEMPORAL_HTTP_PORT) \
 	  $(if $(KUBE_CONTEXT),-kube-context $(KUBE_CONTEXT) -image-prefix "$(IMAGE_PREFIX)") $(RUN_FLAGS)
 
 .PHONY: test

@@ -134,6 +134,8 @@ const maxGraceSeconds = 24 * 60 * 60
 // CancelOrder is how the run is to be ended.
 type CancelOrder struct {
 	Grace time.Duration `json:"grace"`
+	// Reason is that of the first request.
+	Reason string `json:"reason,omitempty"`
 }
 
 // RecordCancel shows a request to cancel on the run, unless the API has done so
@@ -154,7 +156,11 @@ func (p *Product) RecordCancel(ctx context.Context, in RecordCancelInput) (Cance
 	if err != nil {
 		return CancelOrder{}, toTemporal(err)
 	}
-	return CancelOrder{Grace: cancelGrace(run)}, nil
+	order := CancelOrder{Grace: cancelGrace(run)}
+	if run.Cancel != nil {
+		order.Reason = run.Cancel.Reason
+	}
+	return order, nil
 }
 
 func cancelGrace(r product.Run) time.Duration {

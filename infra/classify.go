@@ -121,7 +121,7 @@ func ofContainer(ref Ref, p *Pod, o *Outcome) {
 	switch {
 	case t.Reason == "OOMKilled" && said != agentruntime.OK:
 		o.Reason, o.Message = ReasonAgentOOM, "the agent used more memory than its limit"
-	case t.Reason == "ContainerStatusUnknown":
+	case t.Reason == "ContainerStatusUnknown", t.Reason == "Unknown":
 		o.Reason, o.Message = disruption(p, ReasonNodeLost), orElse(t.Message, "the node lost the container")
 	case !known || said == agentruntime.Terminated:
 		ofKilled(p, said, known, o)

@@ -94,8 +94,9 @@ func TestClassifyEndedPods(t *testing.T) {
 			endedWith(0, "Completed", good)(p)
 			p.Disruption = "EvictionByEvictionAPI"
 		}), infra.ReasonOK},
-		"node lost the container":   {podThat(endedWith(137, "ContainerStatusUnknown", "")), infra.ReasonNodeLost},
-		"container could not start": {podThat(endedWith(128, "StartError", "exec format error")), infra.ReasonSandboxError},
+		"node lost the container":    {podThat(endedWith(137, "ContainerStatusUnknown", "")), infra.ReasonNodeLost},
+		"runtime lost the exit code": {podThat(endedWith(255, "Unknown", good)), infra.ReasonNodeLost},
+		"container could not start":  {podThat(endedWith(128, "StartError", "exec format error")), infra.ReasonSandboxError},
 		"kubelet's deadline": {podThat(func(p *infra.Pod) {
 			endedWith(137, "Error", "")(p)
 			p.Reason = "DeadlineExceeded"

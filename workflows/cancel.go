@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -23,7 +24,7 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 	var order activities.CancelOrder
 	record := workflow.WithActivityOptions(kept, settleOptions)
 	err := workflow.ExecuteActivity(record, layer2.RecordCancel, activities.RecordCancelInput{
-		RunID: r.in.RunID, RequestedBy: orUnknown(r.cancel.RequestedBy), Reason: r.cancel.Reason,
+		RunID: r.in.RunID, RequestedBy: cmp.Or(r.cancel.RequestedBy, "unknown"), Reason: r.cancel.Reason,
 		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force,
 	}).Get(record, &order)
 	if err != nil {
@@ -33,18 +34,7 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 	if err != nil {
 		return AgentRunResult{}, err
 	}
-	message := r.cancel.Reason
-	if message == "" {
-		message = "canceled"
-	}
-	return r.settle(ctx, ending{product.ReasonCanceled, message}, &receipt)
-}
-
-func orUnknown(who string) string {
-	if who == "" {
-		return "unknown"
-	}
-	return who
+	return r.settle(ctx, ending{product.ReasonCanceled, cmp.Or(order.Reason, "canceled")}, &receipt)
 }
 
 // remove deletes the objects of the current attempt and waits until they are

@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cfg.Version = version
 	platform, err := wire.Open(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string) error {
 		flags.IntVar(&o.apiPort, "api-port", 3000, "port of the REST API")
 		flags.IntVar(&o.uiPort, "ui-port", 8233, "port of the Temporal Web UI")
 		flags.IntVar(&o.temporalPort, "temporal-port", 7233, "port of Temporal")
+		flags.IntVar(&o.temporalHTTPPort, "temporal-http-port", 7243, "port of Temporal's HTTP API")
 		flags.BoolVar(&o.once, "once", false, "stop after the tour")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 // serveTemporal serves Temporal until the context ends. It prints one line when
 // it is ready.
 func serveTemporal(ctx context.Context, file string, port, uiPort int) error {
-	server, err := startTemporal(file, port)
+	server, err := startTemporal(file, port, 0)
 	if err != nil {
 		return err
 	}

@@ -39,8 +39,9 @@ const (
 )
 
 // startTemporal starts an embedded server on a SQLite file, made when it does
-// not exist. The server stops with the process or by its Stop.
-func startTemporal(file string, port int) (temporal.Server, error) {
+// not exist. httpPort is for Temporal's own HTTP API, which needs no client; 0:
+// none. The server stops with the process or by its Stop.
+func startTemporal(file string, port, httpPort int) (temporal.Server, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return nil, fmt.Errorf("make folder of Temporal: %w", err)
 	}
@@ -64,7 +65,7 @@ func startTemporal(file string, port int) (temporal.Server, error) {
 	if err := sqliteschema.CreateNamespaces(db, namespace); err != nil {
 		return nil, fmt.Errorf("make Temporal namespace: %w", err)
 	}
-	cfg, hosts, err := temporalConfig(db, port)
+	cfg, hosts, err := temporalConfig(db, port, httpPort)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func startTemporal(file string, port int) (temporal.Server, error) {
 
 // temporalConfig describes a cluster of one process. Only the frontend has a
 // known port.
-func temporalConfig(db *config.SQL, port int) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
+func temporalConfig(db *config.SQL, port, httpPort int) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
 	address := net.JoinHostPort(loopback, strconv.Itoa(port))
 	var c config.Config
 	c.Global.Membership = config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback}
@@ -114,15 +115,16 @@ func temporalConfig(db *config.SQL, port int) (*config.Config, map[primitives.Se
 	c.Services = map[string]config.Service{}
 	hosts := map[primitives.ServiceName]static.Hosts{}
 	for _, name := range temporal.DefaultServices {
-		servicePort := port
+		rpc := config.RPC{GRPCPort: port, HTTPPort: httpPort, BindOnIP: loopback}
 		if name != string(primitives.FrontendService) {
 			var err error
-			if servicePort, err = freePort(); err != nil {
+			if rpc.GRPCPort, err = freePort(); err != nil {
 				return nil, nil, err
 			}
+			rpc.HTTPPort = 0
 		}
-		c.Services[name] = config.Service{RPC: config.RPC{GRPCPort: servicePort, BindOnIP: loopback}}
-		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(servicePort)))
+		c.Services[name] = config.Service{RPC: rpc}
+		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(rpc.GRPCPort)))
 	}
 	return &c, hosts, nil
 }

@@ -202,13 +202,13 @@ It works. What you can do now, in another shell:
   kubectl -n agentmarket-runs logs -f -l agentmarket.dev/run-id=%[3]s
 
   cancel a run by a signal, as the temporal CLI does (take the id of a run that is running):
-  curl -sS -X POST localhost:%[4]d/api/v1/namespaces/%[5]s/workflows/RUN_ID/signal/cancel \
-       -H 'Content-Type: application/json' -H 'X-CSRF-Token: x' -d '{"input":{"payloads":[]}}'
+  curl -sS -X POST localhost:%[6]d/api/v1/namespaces/%[5]s/workflows/RUN_ID/signal/cancel \
+       -H 'Content-Type: application/json' -d '{"input":[{"reason":"by hand"}]}'
 
   REST API        http://localhost:%[2]d/docs
   Temporal Web UI http://localhost:%[4]d/namespaces/%[5]s/workflows
   logs            %[1]s/platform.log
 
 Ctrl-C stops everything; the state stays in %[1]s.
-`, t.options.dir, t.options.apiPort, run, t.options.uiPort, temporalNamespace)
+`, t.options.dir, t.options.apiPort, run, t.options.uiPort, temporalNamespace, t.options.temporalHTTPPort)
 }

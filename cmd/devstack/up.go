@@ -23,10 +23,12 @@ import (
 
 // stackOptions is what `make run` may say.
 type stackOptions struct {
-	dir, bin                      string
-	kubeContext, imagePrefix      string
-	apiPort, uiPort, temporalPort int
-	once                          bool
+	dir, bin                 string
+	kubeContext, imagePrefix string
+	apiPort, uiPort          int
+	temporalPort             int
+	temporalHTTPPort         int
+	once                     bool
 }
 
 // up starts everything, shows that it works and stays until the context ends.
@@ -37,9 +39,9 @@ func up(ctx context.Context, o stackOptions) error {
 	}
 	o.dir = dir
 	say := newProgress()
-	for _, port := range []int{o.apiPort, o.uiPort, o.temporalPort} {
+	for _, port := range []int{o.apiPort, o.uiPort, o.temporalPort, o.temporalHTTPPort} {
 		if err := portIsFree(port); err != nil {
-			return fmt.Errorf("%w; stop what uses it, or choose others: make run API_PORT=… UI_PORT=… TEMPORAL_PORT=…", err)
+			return fmt.Errorf("%w; stop what uses it, or choose others: make run API_PORT=… UI_PORT=… TEMPORAL_PORT=… TEMPORAL_HTTP_PORT=…", err)
 		}
 	}
 	kubeconfig, err := o.cluster(ctx, say)
@@ -54,7 +56,7 @@ func up(ctx context.Context, o stackOptions) error {
 		return err
 	}
 	temporalFile := filepath.Join(o.dir, "temporal.db")
-	server, err := startTemporal(temporalFile, o.temporalPort)
+	server, err := startTemporal(temporalFile, o.temporalPort, o.temporalHTTPPort)
 	if err != nil {
 		return err
 	}

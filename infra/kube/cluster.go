@@ -209,9 +209,3 @@ func (c *Cluster) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions
 	}
 	return stream, nil
 }
-
-// Ping checks that the API server answers, for readiness.
-func (c *Cluster) Ping(ctx context.Context) error {
-	_, err := c.client.CoreV1().Namespaces().Get(ctx, c.cfg.Namespace, metav1.GetOptions{})
-	return interpret(err, "reach the cluster")
-}

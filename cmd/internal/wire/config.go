@@ -17,6 +17,9 @@ import (
 // commands read it from their environment; tests and the development stack fill
 // it in.
 type Config struct {
+	// Version is what the API says of itself; empty: what the build recorded.
+	Version string
+
 	// DatabaseURL is postgres://… or sqlite:///path, see store.Config.
 	DatabaseURL string
 	// BlobURL is file:///path or s3://bucket?…, see blobs.Open.

@@ -111,12 +111,12 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		Engine:      p.conductor,
 		Logs:        p.cluster,
 		Blobs:       p.blobs,
+		// Not Temporal and not the cluster: without them the API still takes
+		// runs and cancels, and they are carried out when these are back.
 		Checks: map[string]func(context.Context) error{
-			"database":   p.DB.Ping,
-			"blob_store": p.blobs.Accessible,
-			"temporal":   p.conductor.Ping,
-			"cluster":    p.cluster.Ping,
+			"database": p.DB.Ping, "blob_store": p.blobs.Accessible,
 		},
+		Version:        p.cfg.Version,
 		Log:            p.log,
 		Now:            time.Now,
 		RunsNamespace:  p.cfg.Kube.Namespace,
