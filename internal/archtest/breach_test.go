@@ -1,0 +1,128 @@
+package archtest
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// sound is a module in the small that keeps every rule.
+func sound() graph {
+	g := graph{}
+	add := func(name string, imports ...string) {
+		g[name] = pkg{name: name, imports: imports, documented: true}
+	}
+	add("fault", "errors", "fmt")
+	add("ids", "strings", "github.com/oklog/ulid/v2")
+	add("marketplace", "context", module+"/fault", module+"/ids")
+	add("product", module+"/infra", module+"/agentruntime", "github.com/santhosh-tekuri/jsonschema/v6")
+	add("infra", module+"/agentruntime")
+	add("infra/kube", module+"/infra", "k8s.io/client-go/kubernetes")
+	add("agentruntime", "encoding/json", module+"/fault", module+"/ids")
+	add("agentruntime/supervisor", "os/exec", module+"/agentruntime")
+	add("activities", "go.temporal.io/sdk/activity", module+"/product", module+"/infra")
+	add("workflows", "go.temporal.io/sdk/workflow", module+"/activities")
+	add("conductor", "go.temporal.io/sdk/client", module+"/workflows")
+	add("workers", "go.temporal.io/sdk/client", module+"/workflows")
+	add("store", "gorm.io/gorm", module+"/product", module+"/marketplace")
+	add("blobs", "gocloud.dev/blob", module+"/product")
+	add("api", "github.com/gin-gonic/gin", "github.com/danielgtaylor/huma/v2", module+"/product")
+	add("cmd/devstack", "go.temporal.io/server/temporal", module+"/cmd/internal/wire")
+	add("cmd/internal/wire", "go.temporal.io/sdk/client", module+"/store", module+"/infra/kube")
+	g["deploy"] = pkg{name: "deploy", testImports: []string{"k8s.io/api/core/v1"}, documented: true}
+	return g
+}
+
+// with returns the graph with more imports of one package.
+func with(g graph, name string, imports ...string) graph {
+	g = maps.Clone(g)
+	p := g[name]
+	p.name, p.documented = name, true
+	p.imports = append(p.imports[:len(p.imports):len(p.imports)], imports...)
+	g[name] = p
+	return g
+}
+
+func withTest(g graph, name string, imports ...string) graph {
+	g = maps.Clone(g)
+	p := g[name]
+	p.testImports = append(p.testImports[:len(p.testImports):len(p.testImports)], imports...)
+	g[name] = p
+	return g
+}
+
+func TestSoundModuleBreaksNoRule(t *testing.T) {
+	for _, r := range rules {
+		require.Empty(t, r.find(sound()), r.says)
+	}
+}
+
+// Every rule fails on a module that breaks it, and says where.
+func TestRulesFail(t *testing.T) {
+	bare := sound()
+	bare["blobs"] = pkg{name: "blobs"}
+
+	broken := map[string][]struct {
+		graph graph
+		where string
+	}{
+		"gorm is imported only by store": {
+			{with(sound(), "product", "gorm.io/gorm"), "product imports gorm.io/gorm"},
+			{with(sound(), "cmd/internal/wire", "gorm.io/driver/postgres"), "cmd/internal/wire imports gorm.io/driver/postgres"},
+			{withTest(sound(), "api", "gorm.io/gorm"), "a test of api imports gorm.io/gorm"},
+		},
+		"gin and huma are imported only by api and gateway": {
+			{with(sound(), "conductor", "github.com/gin-gonic/gin"), "conductor imports github.com/gin-gonic/gin"},
+			{with(sound(), "product", "github.com/danielgtaylor/huma/v2"), "product imports github.com/danielgtaylor/huma/v2"},
+		},
+		"Kubernetes libraries are imported only by infra/kube": {
+			{with(sound(), "infra", "k8s.io/api/batch/v1"), "infra imports k8s.io/api/batch/v1"},
+			{with(sound(), "deploy", "k8s.io/api/core/v1"), "deploy imports k8s.io/api/core/v1"},
+		},
+		"the Temporal client is imported only by conductor, workers and cmd": {
+			{with(sound(), "api", "go.temporal.io/sdk/client"), "api imports go.temporal.io/sdk/client"},
+			{withTest(sound(), "workflows", "go.temporal.io/sdk/client"), "a test of workflows imports go.temporal.io/sdk/client"},
+		},
+		"the Temporal server is imported only by cmd/devstack": {
+			{with(sound(), "cmd/internal/wire", "go.temporal.io/server/temporal"), "cmd/internal/wire imports go.temporal.io/server/temporal"},
+		},
+		"a layer never imports a layer above it: marketplace → product → infra → agentruntime": {
+			{with(sound(), "infra/kube", module+"/product"), "infra/kube imports product, which is above it"},
+			{with(sound(), "agentruntime", module+"/marketplace"), "agentruntime imports marketplace, which is above it"},
+			{withTest(sound(), "product", module+"/marketplace"), "product imports marketplace, which is above it"},
+		},
+		"layers know no technology": {
+			{with(sound(), "marketplace", "net/http"), "marketplace → net/http"},
+			{with(sound(), "infra", module+"/infra/kube"), "infra → infra/kube → k8s.io/client-go/kubernetes"},
+			{with(sound(), "agentruntime/supervisor", "net/http"), "agentruntime/supervisor → net/http"},
+		},
+		"agentruntime imports only the standard library, fault and ids": {
+			{with(sound(), "agentruntime/supervisor", "golang.org/x/sys/unix"), "agentruntime/supervisor imports golang.org/x/sys/unix"},
+		},
+		"fault imports only the standard library": {
+			{with(sound(), "fault", module+"/ids"), "fault imports agentmarket/ids"},
+		},
+		"ids imports only the standard library and ulid": {
+			{with(sound(), "ids", "github.com/google/uuid"), "ids imports github.com/google/uuid"},
+		},
+		"workflows reach no I/O through any package of the module": {
+			{with(sound(), "workflows", module+"/store"), "workflows → store"},
+			{with(sound(), "activities", module+"/blobs"), "workflows → activities → blobs"},
+			{with(sound(), "workflows", "net/http"), "workflows → net/http"},
+			{with(sound(), "activities", "go.temporal.io/sdk/client"), "workflows → activities → go.temporal.io/sdk/client"},
+		},
+		"every package has a package comment": {
+			{bare, "blobs has no package comment"},
+		},
+	}
+	for _, r := range rules {
+		require.NotEmpty(t, broken[r.says], "no module here breaks the rule: %s", r.says)
+		for _, b := range broken[r.says] {
+			breaches := r.find(b.graph)
+			require.Contains(t, breaches, b.where, r.says)
+			require.Contains(t, r.explain(breaches), r.home)
+		}
+	}
+	require.Len(t, broken, len(rules), "a rule that is broken here does not exist")
+}
