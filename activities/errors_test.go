@@ -21,7 +21,7 @@ func TestRetryableCoversEveryKind(t *testing.T) {
 		secret := errors.New("dsn with a password")
 		err := toTemporal(fmt.Errorf("load run: %w", fault.Wrap(kind, secret, "for people")))
 		var app *temporal.ApplicationError
-		require.True(t, errors.As(err, &app))
+		require.ErrorAs(t, err, &app)
 		require.Equal(t, string(kind), app.Type())
 		require.Equal(t, !retry, app.NonRetryable(), kind)
 		require.Equal(t, "for people", app.Message())
@@ -40,7 +40,7 @@ func TestRetryableCoversEveryKind(t *testing.T) {
 func TestToTemporalHidesTheUnknown(t *testing.T) {
 	require.NoError(t, toTemporal(nil))
 	var app *temporal.ApplicationError
-	require.True(t, errors.As(toTemporal(errors.New("password")), &app))
+	require.ErrorAs(t, toTemporal(errors.New("password")), &app)
 	require.Equal(t, string(fault.Internal), app.Type())
 	require.False(t, app.NonRetryable())
 	require.NotContains(t, app.Error(), "password")

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -47,7 +46,7 @@ func requireKind(t *testing.T, err error, kind fault.Kind) {
 func requirePolling(t *testing.T, err error) {
 	t.Helper()
 	var app *temporal.ApplicationError
-	require.True(t, errors.As(err, &app), "%v", err)
+	require.ErrorAs(t, err, &app)
 	require.False(t, app.NonRetryable())
 	require.Equal(t, pollInterval, app.NextRetryDelay())
 	require.Equal(t, temporal.ApplicationErrorCategoryBenign, app.Category())

@@ -13,8 +13,6 @@ type page[T any] struct {
 	NextCursor *string `json:"next_cursor" doc:"Pass it as cursor for the next page; null on the last one."`
 }
 
-const defaultLimit = 50
-
 // encodeCursor makes the cursor of a page that ends with an identifier. What is
 // in it is nobody's business but ours.
 func encodeCursor[T ~string](last T) string {

@@ -3,7 +3,6 @@ package conductor
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -126,7 +125,7 @@ func aClient(t *testing.T) *mocks.Client {
 func TestRelayOnce(t *testing.T) {
 	due := []product.Run{{ID: "run_1"}, {ID: "run_2"}, {ID: "run_3"}}
 	relay := func(c client.Client, store *runs) *Relay {
-		return &Relay{Conductor: New(c, "default"), Runs: store, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return now }}
+		return &Relay{Conductor: New(c, "default"), Runs: store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}
 	}
 	t.Run("all that is due", func(t *testing.T) {
 		c, store := aClient(t), &runs{due: due}

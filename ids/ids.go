@@ -15,15 +15,23 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// The kinds of identifiers, each with its prefix in the constants below.
-type (
-	Org         string // an organization: publisher, buyer or both
-	Key         string // an API key
-	Entitlement string // a right of an organization to run an agent
-	Agent       string // an agent of a publisher
-	Version     string // an immutable version of an agent
-	Run         string // one invocation of an agent: the execution record
-)
+// Org identifies an organization: publisher, buyer or both.
+type Org string
+
+// Key identifies an API key.
+type Key string
+
+// Entitlement identifies a right of an organization to run an agent.
+type Entitlement string
+
+// Agent identifies an agent of a publisher.
+type Agent string
+
+// Version identifies an immutable version of an agent.
+type Version string
+
+// Run identifies one invocation of an agent: the execution record.
+type Run string
 
 // The prefixes. They are part of the API and never change.
 const (

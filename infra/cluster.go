@@ -17,8 +17,10 @@ type Cluster interface {
 	// Observe reads the attempt's objects from the API server, past any cache.
 	// Absent objects are not an error.
 	Observe(ctx context.Context, ref Ref) (Observed, error)
-	// Delete ends the pod with this grace (0 is immediate) and removes the
-	// attempt's objects. Absent objects are not an error.
+	// Delete ends the pod with this grace and removes the attempt's objects.
+	// Absent objects are not an error. A negative grace gives the pod up: it
+	// is removed from the API server although nobody has seen its process
+	// end, which is the only way out when its node is gone.
 	Delete(ctx context.Context, ref Ref, grace time.Duration) error
 	// Logs opens the log of the attempt's container. fault.NotFound while
 	// there is no container to read from.

@@ -69,7 +69,7 @@ func TestEveryMethodRepeats(t *testing.T) {
 			return r.AttemptEnded(1, End{Reason: "agent_error", Message: now.String(), FinishedAt: now}, now), nil
 		}},
 		"RequestCancel": {begun(t, 1), func(r *Run, now time.Time) (*Event, error) {
-			return r.RequestCancel(Cancel{Reason: now.String(), Force: now == at(91)}, now)
+			return r.RequestCancel(Cancel{Reason: now.String(), Force: now.Equal(at(91))}, now)
 		}},
 		"Settle": {begun(t, 1), func(r *Run, now time.Time) (*Event, error) { return r.Settle("agent_error", now.String(), now), nil }},
 	} {

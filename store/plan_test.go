@@ -112,7 +112,7 @@ func TestEveryStatementHasAnIndexOnSQLite(t *testing.T) {
 	}
 	require.Greater(t, len(statements), 20, "the statements of Fill were logged")
 	for statement := range statements {
-		rows, err := raw.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
+		rows, err := raw.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...) //nolint:sqlclosecheck // closed at the end of the turn
 		require.NoError(t, err, statement)
 		for rows.Next() {
 			var id, parent, unused int
@@ -123,6 +123,7 @@ func TestEveryStatementHasAnIndexOnSQLite(t *testing.T) {
 			}
 		}
 		require.NoError(t, rows.Err())
+		require.NoError(t, rows.Close())
 	}
 }
 

@@ -54,7 +54,14 @@ func (r *agentRun) remove(ctx workflow.Context, grace time.Duration) (activities
 	var receipt activities.GoneReceipt
 	wait := workflow.WithActivityOptions(kept, awaitGoneOptions(r.attempt, grace))
 	err = workflow.ExecuteActivity(wait, layer3.AwaitGone, ref).Get(wait, &receipt)
-	return receipt, err
+	if !temporal.IsTimeoutError(err) {
+		return receipt, err
+	}
+	// Its node does not answer. Whatever still runs there is isolated and its
+	// result is not taken; the run must not wait for the node.
+	r.log.Warn("pod did not end in time, giving it up", "attempt", r.attempt)
+	err = workflow.ExecuteActivity(del, layer3.DeleteJob, activities.DeleteJobInput{AttemptRef: ref, Grace: -1}).Get(del, nil)
+	return activities.GoneReceipt{Attempt: r.attempt, GoneAt: workflow.Now(kept)}, err
 }
 
 // cleanUp removes the objects of an attempt that failed, at once: nothing of it

@@ -66,6 +66,8 @@ const (
 	// believes that the cluster will still say something. The Job's own
 	// backstop fires before.
 	lostMargin = 5 * time.Minute
+	// goneMargin is how long a node may take to end a pod beyond its grace.
+	goneMargin = 3 * time.Minute
 )
 
 // awaitJobOptions: the lease, bounded by the backstop behind all deadlines. No
@@ -84,9 +86,10 @@ func awaitJobOptions(attempt int, plan activities.PlanSummary) workflow.Activity
 func awaitGoneOptions(attempt int, grace time.Duration) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		ActivityID: AwaitGoneID(attempt), TaskQueue: QueueInfra,
-		StartToCloseTimeout: grace + 30*time.Second,
-		RetryPolicy:         backoff,
-		Summary:             fmt.Sprintf("wait until attempt %d is gone", attempt),
+		StartToCloseTimeout:    grace + 30*time.Second,
+		ScheduleToCloseTimeout: grace + goneMargin,
+		RetryPolicy:            backoff,
+		Summary:                fmt.Sprintf("wait until attempt %d is gone", attempt),
 	}
 }
 

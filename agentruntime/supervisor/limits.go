@@ -56,7 +56,7 @@ func usesAtLeast(dir string, limit int64) bool {
 	enough := errors.New("enough")
 	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // what cannot be read is not counted
+			return nil //nolint:nilerr // what cannot be read is not counted
 		}
 		if info, err := entry.Info(); err == nil {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -75,7 +75,7 @@ func TestTerminated(t *testing.T) {
 			b.Grace = c.grace
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
-				b.stdout.eventually(t, "ready")
+				b.stdout.eventually(t, "ready") //nolint:testifylint // a failure ends the wait, and the run shows it
 				cancel()
 			}()
 			e, code := b.run(t, ctx)
@@ -90,7 +90,7 @@ func TestSIGTERMReachesTheWholeGroup(t *testing.T) {
 	b := newBench(t, `sh -c 'trap "echo child got it >&2; exit 0" TERM; echo ready; `+forever+`' & trap 'wait; exit 0' TERM; wait`)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		b.stdout.eventually(t, "ready")
+		b.stdout.eventually(t, "ready") //nolint:testifylint // a failure ends the wait, and the run shows it
 		cancel()
 	}()
 	_, code := b.run(t, ctx)

@@ -86,6 +86,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		SmokeAgent:       os.Getenv("AGENTMARKET_SMOKE_AGENT"),
 		CreatesPerSecond: number("AGENTMARKET_CREATES_PER_SECOND", "0"),
 	}
+	cfg.Kube = cfg.Kube.WithDefaults()
 	return cfg, orDefault("AGENTMARKET_LISTEN", "127.0.0.1:3000"), errors.Join(errs...)
 }
 

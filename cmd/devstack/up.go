@@ -146,7 +146,7 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 // cluster brings the development cluster up, or names the existing one.
 func (o stackOptions) cluster(ctx context.Context, say *progress) (kubeconfig string, err error) {
 	if o.kubeContext != "" {
-		kubeconfig = os.Getenv("KUBECONFIG") //nolint:forbidigo // cmd reads the environment
+		kubeconfig = os.Getenv("KUBECONFIG")
 		if kubeconfig == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {

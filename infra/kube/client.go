@@ -8,10 +8,13 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// Client is a connection to a cluster.
+type Client = kubernetes.Interface
+
 // Connect returns a client for a kubeconfig file and a context in it; an empty
 // context is the file's current one, an empty file is the pod's own service
 // account. It makes no call.
-func Connect(kubeconfig, context string, cfg Config) (kubernetes.Interface, error) {
+func Connect(kubeconfig, context string, cfg Config) (Client, error) {
 	var restConfig *rest.Config
 	var err error
 	if kubeconfig == "" {

@@ -154,7 +154,7 @@ func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, grace time.Duration
 	if err != nil {
 		return err
 	}
-	if pod != nil && pod.DeletionTimestamp == nil {
+	if pod != nil { // again, too, if it is being deleted: a shorter grace shortens it
 		err := c.client.CoreV1().Pods(c.cfg.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: gracePeriod(pod, grace),
 			Preconditions:      &metav1.Preconditions{UID: &pod.UID},
@@ -180,11 +180,16 @@ func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, grace time.Duration
 // grace of the plan, the supervisor ends the agent itself and the pod's own
 // period leaves it time to report; a shorter grace is the kubelet's to enforce.
 func gracePeriod(pod *corev1.Pod, grace time.Duration) *int64 {
+	if grace < 0 {
+		return new(int64(0))
+	}
 	own := pod.Spec.TerminationGracePeriodSeconds
 	if own != nil && wholeSeconds(grace+agentruntime.FinishTime) >= *own {
 		return nil
 	}
-	return new(wholeSeconds(grace))
+	// Not 0: that removes the pod from the API server at once, before the
+	// kubelet has ended its process, and its absence would prove nothing.
+	return new(max(wholeSeconds(grace), 1))
 }
 
 // Logs opens the log of the agent's container.

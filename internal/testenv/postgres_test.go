@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -28,7 +27,7 @@ func TestPostgresServer(t *testing.T) {
 	pid, folder := server.process.Process.Pid, server.folder
 	require.NoError(t, server.Stop())
 	require.NoError(t, server.Stop(), "a second stop is harmless")
-	require.True(t, errors.Is(syscall.Kill(pid, 0), syscall.ESRCH), "the process is gone")
+	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH, "the process is gone")
 	_, err = os.Stat(folder)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

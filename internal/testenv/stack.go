@@ -95,7 +95,7 @@ func (d Dev) Start(tb testing.TB, program Program) *Process {
 	p.log = filepath.Join(tb.TempDir(), program.Name+".log")
 	log, err := os.Create(p.log)
 	require.NoError(tb, err)
-	p.cmd = exec.Command(program.Path, program.Args...) //nolint:noctx // ended by Kill, with the test
+	p.cmd = exec.Command(program.Path, program.Args...)
 	p.cmd.Env = append(os.Environ(), program.Env...)
 	p.cmd.Stderr = log
 	// Not left behind when the test process is killed.

@@ -24,7 +24,6 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/kubernetes"
 
 	"agentmarket/activities"
 	"agentmarket/api"
@@ -43,8 +42,6 @@ type Platform struct {
 	blobs     *blobs.Store
 	temporal  client.Client
 	conductor *conductor.Conductor
-	kube      kubernetes.Interface
-	cluster   *kube.Cluster
 }
 
 // Open connects to everything. The database and the blob store must answer;
@@ -72,11 +69,16 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Platform, err e
 		return nil, fmt.Errorf("make Temporal client: %w", err)
 	}
 	p.conductor = conductor.New(p.temporal, cfg.Temporal.Namespace)
-	if p.kube, err = kube.Connect(cfg.Kubeconfig, cfg.KubeContext, cfg.Kube); err != nil {
-		return nil, err
-	}
-	p.cluster = kube.NewCluster(p.kube, cfg.Kube)
 	return p, nil
+}
+
+// cluster makes a client of the cluster. It makes no call.
+func (p *Platform) cluster() (kube.Client, *kube.Cluster, error) {
+	client, err := kube.Connect(p.cfg.Kubeconfig, p.cfg.KubeContext, p.cfg.Kube)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, kube.NewCluster(client, p.cfg.Kube), nil
 }
 
 // Close releases the connections.
@@ -104,12 +106,16 @@ func (p *Platform) Migrate(ctx context.Context) error {
 // ServeAPI serves the REST API until the context ends, then lets requests in
 // flight finish.
 func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
+	_, cluster, err := p.cluster()
+	if err != nil {
+		return err
+	}
 	server := &api.Server{
 		Marketplace: p.DB.Marketplace(),
 		Agents:      p.DB.Agents(),
 		Runs:        p.DB.Runs(),
 		Engine:      p.conductor,
-		Logs:        p.cluster,
+		Logs:        cluster,
 		Blobs:       p.blobs,
 		// Not Temporal and not the cluster: without them the API still takes
 		// runs and cancels, and they are carried out when these are back.
@@ -151,24 +157,28 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	if err := p.cfg.Kube.Validate(); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
+	client, cluster, err := p.cluster()
+	if err != nil {
+		return err
+	}
 	if err := p.untilReady(ctx, "temporal", p.conductor.Ping); err != nil {
 		return err
 	}
 	if p.cfg.ManageNamespace {
-		ensure := func(ctx context.Context) error { return kube.EnsureNamespace(ctx, p.kube, p.cfg.Kube) }
+		ensure := func(ctx context.Context) error { return kube.EnsureNamespace(ctx, client, p.cfg.Kube) }
 		if err := p.untilReady(ctx, "cluster", ensure); err != nil {
 			return err
 		}
 	}
 	runs := p.DB.Runs()
-	watcher := kube.NewWatcher(p.kube, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
+	watcher := kube.NewWatcher(client, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
 	relay := &conductor.Relay{Conductor: p.conductor, Runs: runs, Log: p.log, Now: time.Now}
 	work := workers.Activities{
 		Marketplace: &activities.Marketplace{Store: p.DB.Marketplace(), Now: time.Now},
 		Product:     &activities.Product{Runs: runs, Agents: p.DB.Agents(), Limits: p.cfg.Limits, Now: time.Now},
-		Infra:       &activities.Infra{Cluster: p.cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
+		Infra:       &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
 		AgentRuntime: &activities.AgentRuntime{
-			Cluster: p.cluster, Runs: runs, Agents: p.DB.Agents(), Blobs: p.blobs, Now: time.Now,
+			Cluster: cluster, Runs: runs, Agents: p.DB.Agents(), Blobs: p.blobs, Now: time.Now,
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)

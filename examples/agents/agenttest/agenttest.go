@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -60,13 +61,14 @@ func Run(t testing.TB, input []byte, env []string, name string, args ...string) 
 	inputFile, outputFile := filepath.Join(dir, "input.json"), filepath.Join(dir, "output.json")
 	require.NoError(t, os.WriteFile(inputFile, input, 0o600))
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(env, "PATH="+os.Getenv("PATH"),
+	cmd.Env = append(slices.Clone(env), "PATH="+os.Getenv("PATH"),
 		agentruntime.EnvInput+"="+inputFile, agentruntime.EnvOutput+"="+outputFile)
 	cmd.Stdin = bytes.NewReader(input)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
-		require.IsType(t, &exec.ExitError{}, err)
+		var ended *exec.ExitError
+		require.ErrorAs(t, err, &ended)
 	}
 	result, _ = os.ReadFile(outputFile)
 	if len(result) == 0 {
