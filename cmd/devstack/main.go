@@ -54,6 +54,8 @@ func run(ctx context.Context, args []string) error {
 		flags.IntVar(&o.uiPort, "ui-port", 8233, "port of the Temporal Web UI")
 		flags.IntVar(&o.temporalPort, "temporal-port", 7233, "port of Temporal")
 		flags.IntVar(&o.temporalHTTPPort, "temporal-http-port", 7243, "port of Temporal's HTTP API")
+		flags.StringVar(&o.clusterState, "cluster-state", "", "state folder of the development cluster; empty: cluster in -dir")
+		flags.BoolVar(&o.keepCluster, "keep-cluster", false, "leave the cluster running at the end")
 		flags.BoolVar(&o.once, "once", false, "stop after the tour")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err

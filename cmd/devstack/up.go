@@ -28,6 +28,8 @@ type stackOptions struct {
 	apiPort, uiPort          int
 	temporalPort             int
 	temporalHTTPPort         int
+	clusterState             string
+	keepCluster              bool
 	once                     bool
 }
 
@@ -38,6 +40,9 @@ func up(ctx context.Context, o stackOptions) error {
 		return fmt.Errorf("find state folder: %w", err)
 	}
 	o.dir = dir
+	if o.clusterState == "" {
+		o.clusterState = filepath.Join(dir, "cluster")
+	}
 	say := newProgress()
 	for _, port := range []int{o.apiPort, o.uiPort, o.temporalPort, o.temporalHTTPPort} {
 		if err := portIsFree(port); err != nil {
@@ -48,7 +53,7 @@ func up(ctx context.Context, o stackOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.kubeContext == "" {
+	if o.kubeContext == "" && !o.keepCluster {
 		defer o.clusterDown(say)
 	}
 	images, err := o.images(ctx, say)
@@ -157,7 +162,7 @@ func (o stackOptions) cluster(ctx context.Context, say *progress) (kubeconfig st
 		say.step("using the cluster of context %s in %s", o.kubeContext, kubeconfig)
 		return kubeconfig, nil
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "devcluster"), "up", "--state", o.clusterState())
+	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "devcluster"), "up", "--state", o.clusterState)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// Ctrl-C reaches the whole process group; the cluster must come up or be
 	// torn down in order, so devcluster hears of it only through the context.
@@ -166,10 +171,8 @@ func (o stackOptions) cluster(ctx context.Context, say *progress) (kubeconfig st
 		return "", fmt.Errorf("start the development cluster: %w", err)
 	}
 	say.step("Kubernetes is up")
-	return filepath.Join(o.clusterState(), "kubeconfig"), nil
+	return filepath.Join(o.clusterState, "kubeconfig"), nil
 }
-
-func (o stackOptions) clusterState() string { return filepath.Join(o.dir, "cluster") }
 
 // clusterDown stops the cluster's processes and keeps its state. The context of
 // the stack has ended by then.
@@ -177,7 +180,7 @@ func (o stackOptions) clusterDown(say *progress) {
 	say.step("stopping Kubernetes (state is kept; `make clean` removes it)")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "devcluster"), "down", "--state", o.clusterState())
+	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "devcluster"), "down", "--state", o.clusterState)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "devstack: stop the development cluster:", err)
@@ -185,7 +188,7 @@ func (o stackOptions) clusterDown(say *progress) {
 }
 
 func (o stackOptions) images(ctx context.Context, say *progress) (map[string]string, error) {
-	builder := imageBuilder{bin: o.bin, out: filepath.Join(o.dir, "images"), state: o.clusterState()}
+	builder := imageBuilder{bin: o.bin, out: filepath.Join(o.dir, "images"), state: o.clusterState}
 	if o.kubeContext != "" {
 		if o.imagePrefix == "" {
 			return nil, fmt.Errorf("with KUBE_CONTEXT, say where the cluster pulls images from: make run KUBE_CONTEXT=%s IMAGE_PREFIX=registry.example/agents", o.kubeContext)

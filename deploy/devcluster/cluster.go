@@ -22,6 +22,10 @@ type Cluster struct {
 	NodeIP      string `json:"node_ip"`      // first address of PodCIDR
 	GatewayPort int    `json:"gateway_port"` // the one port of NodeIP that pods reach
 	Ports       Ports  `json:"ports"`
+
+	// Proven says that a pod has run to its end in this cluster. Only the first
+	// start takes the time to try one.
+	Proven bool `json:"proven,omitempty"`
 }
 
 // Ports are the TCP ports of the components. Kubelet's is on NodeIP, the others

@@ -61,7 +61,11 @@ func up(ctx context.Context, l Layout, o upOptions, p *progress) error {
 	if err := spawnSupervisor(ctx, l); err != nil {
 		return err
 	}
-	return awaitCluster(ctx, l, c, p, true)
+	if err := awaitCluster(ctx, l, c, p, !c.Proven); err != nil || c.Proven {
+		return err
+	}
+	c.Proven = true
+	return c.save(l)
 }
 
 // apply merges the flags with what the cluster remembers.
@@ -151,7 +155,7 @@ func prepareCluster(l Layout, c Cluster, p *progress) (Cluster, error) {
 }
 
 // awaitCluster prints each component as it becomes ready, then waits for the
-// node and, after a start, runs a pod.
+// node and, with smoke, runs a pod.
 func awaitCluster(ctx context.Context, l Layout, c Cluster, p *progress, smoke bool) error {
 	if err := awaitComponents(ctx, l, p); err != nil {
 		return err

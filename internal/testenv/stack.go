@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,8 @@ type Program struct {
 	Path string
 	Args []string
 	Env  []string
-	// Ready is the line on stdout that says that the program is ready; empty:
+	Dir  string // empty: that of the test
+	// Ready begins the one line on stdout that says that the program is ready; empty:
 	// it says nothing.
 	Ready string
 }
@@ -97,6 +99,7 @@ func (d Dev) Start(tb testing.TB, program Program) *Process {
 	require.NoError(tb, err)
 	p.cmd = exec.Command(program.Path, program.Args...)
 	p.cmd.Env = append(os.Environ(), program.Env...)
+	p.cmd.Dir = program.Dir
 	p.cmd.Stderr = log
 	// Not left behind when the test process is killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -107,7 +110,8 @@ func (d Dev) Start(tb testing.TB, program Program) *Process {
 		defer close(p.done)
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
-			if program.Ready != "" && lines.Text() == program.Ready {
+			_, _ = fmt.Fprintln(log, lines.Text())
+			if program.Ready != "" && strings.HasPrefix(lines.Text(), program.Ready) {
 				close(p.ready)
 			}
 		}
