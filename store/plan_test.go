@@ -112,18 +112,20 @@ func TestEveryStatementHasAnIndexOnSQLite(t *testing.T) {
 	}
 	require.Greater(t, len(statements), 20, "the statements of Fill were logged")
 	for statement := range statements {
-		rows, err := raw.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...) //nolint:sqlclosecheck // closed at the end of the turn
-		require.NoError(t, err, statement)
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
-			if table, isScan := strings.CutPrefix(detail, "SCAN "); isScan {
-				require.Contains(t, table, "VIRTUAL TABLE", "read from end to end by\n%s", statement)
+		func() {
+			rows, err := raw.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement, make([]any, strings.Count(statement, "?"))...)
+			require.NoError(t, err, statement)
+			defer rows.Close()
+			for rows.Next() {
+				var id, parent, unused int
+				var detail string
+				require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
+				if table, isScan := strings.CutPrefix(detail, "SCAN "); isScan {
+					require.Contains(t, table, "VIRTUAL TABLE", "read from end to end by\n%s", statement)
+				}
 			}
-		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
+			require.NoError(t, rows.Err())
+		}()
 	}
 }
 

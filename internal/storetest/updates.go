@@ -82,7 +82,7 @@ var updateRunTests = []testCase{
 			r.Labels["team"] = "changed"
 			return []*product.Event{{Type: product.EventEnded, At: start}}, refusal
 		})
-		require.True(t, err == refusal, "the same error, not a wrapped one: %v", err) //nolint:errorlint // that is the promise
+		require.Same(t, refusal, err, "the same error, not a wrapped one")
 		got, err := s.Runs.Run(t.Context(), run.ID)
 		require.NoError(t, err)
 		requireSame(t, run, got)
