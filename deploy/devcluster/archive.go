@@ -63,7 +63,7 @@ func writeArchive(file string, n imageName, img v1.Image) (digest v1.Hash, err e
 	if err != nil {
 		return v1.Hash{}, fmt.Errorf("create archive: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	digest, err = writeArchiveTo(f, n, img)
 	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return v1.Hash{}, fmt.Errorf("write archive %s: %w", file, err)

@@ -63,11 +63,11 @@ func makeCgroup(name string) error {
 func inheritCpuset(parent, child, file string) error {
 	have, err := os.ReadFile(filepath.Join(child, file))
 	if err != nil || len(bytes.TrimSpace(have)) > 0 {
-		return nil // another controller, or set already
+		return nil //nolint:nilerr // another controller, or set already
 	}
 	value, err := os.ReadFile(filepath.Join(parent, file))
 	if err != nil {
-		return nil // v2's root has no such file, and its children need none
+		return nil //nolint:nilerr // v2's root has no such file, and its children need none
 	}
 	if err := os.WriteFile(filepath.Join(child, file), value, 0o644); err != nil {
 		return fmt.Errorf("set cpuset of cgroup: %w", err)
@@ -98,6 +98,8 @@ func removeCgroup(name string) error {
 		return err
 	}
 	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	for _, mount := range hierarchies {
 		dir := filepath.Join(mount, name)
 		for {
@@ -108,7 +110,7 @@ func removeCgroup(name string) error {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("remove cgroup: %w", err)
 			}
-			time.Sleep(20 * time.Millisecond) // killed processes leave in their own time
+			<-tick.C // killed processes leave in their own time
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ type supervisorStatus struct {
 func serveControl(s *supervisor, listener net.Listener, quit func()) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, supervisorStatus{PID: os.Getpid(), Components: s.list()}, nil)
+		answer(w, s.log, supervisorStatus{PID: os.Getpid(), Components: s.list()}, nil)
 	})
 	mux.HandleFunc("POST /hold", func(w http.ResponseWriter, r *http.Request) {
 		var req holdRequest
@@ -46,7 +46,7 @@ func serveControl(s *supervisor, listener net.Listener, quit func()) *http.Serve
 		if err == nil {
 			err = s.hold(req.Name, req.For)
 		}
-		answer(w, struct{}{}, err)
+		answer(w, s.log, struct{}{}, err)
 	})
 	mux.HandleFunc("POST /release", func(w http.ResponseWriter, r *http.Request) {
 		var req holdRequest
@@ -54,21 +54,21 @@ func serveControl(s *supervisor, listener net.Listener, quit func()) *http.Serve
 		if err == nil {
 			err = s.release(req.Name)
 		}
-		answer(w, struct{}{}, err)
+		answer(w, s.log, struct{}{}, err)
 	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, r *http.Request) {
 		var req stopRequest
 		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-			answer(w, struct{}{}, err)
+			answer(w, s.log, struct{}{}, err)
 			return
 		}
 		if len(req.Names) > 0 {
 			s.stop(req.Names)
-			answer(w, struct{}{}, nil)
+			answer(w, s.log, struct{}{}, nil)
 			return
 		}
 		s.stop(stopOrder())
-		answer(w, struct{}{}, nil)
+		answer(w, s.log, struct{}{}, nil)
 		quit()
 	})
 	server := &http.Server{Handler: mux}
@@ -80,14 +80,14 @@ func serveControl(s *supervisor, listener net.Listener, quit func()) *http.Serve
 	return server
 }
 
-func answer(w http.ResponseWriter, body any, err error) {
+func answer(w http.ResponseWriter, log *slog.Logger, body any, err error) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(body); err != nil {
-		slog.Error("answer not written", "error", err)
+		log.Error("answer not written", "error", err)
 	}
 }
 

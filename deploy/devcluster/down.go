@@ -40,7 +40,7 @@ func down(ctx context.Context, l Layout, purge bool, p *progress) error {
 	if err := stopProcesses(ctx, l, p); err != nil {
 		return err
 	}
-	if err := cleanMachine(l, c); err != nil {
+	if err := cleanMachine(ctx, l, c); err != nil {
 		return err
 	}
 	p.step("cluster %s down, nothing of it is left on the machine", c.Name)
@@ -102,13 +102,18 @@ func stopProcesses(ctx context.Context, l Layout, p *progress) error {
 		if time.Now().After(deadline) || absent != nil {
 			return killProcesses(rest, 10*time.Second)
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of the processes: %w", ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
 // cleanMachine removes what the processes left, in the order in which one thing
 // holds another.
-func cleanMachine(l Layout, c Cluster) error {
+func cleanMachine(ctx context.Context, l Layout, c Cluster) error {
+	ctx = context.WithoutCancel(ctx) // every step ends soon, and half of them would leave a mess
 	if err := removeCgroup(l.CgroupRoot()); err != nil {
 		return err
 	}
@@ -118,13 +123,13 @@ func cleanMachine(l Layout, c Cluster) error {
 		return err
 	}
 	// The firewall goes after the last pod's network, so that no pod is ever open.
-	if err := awaitNoVeths(c, 10*time.Second); err != nil {
+	if err := awaitNoVeths(ctx, c, 10*time.Second); err != nil {
 		return err
 	}
-	if err := closeFirewall(c.ID); err != nil {
+	if err := closeFirewall(ctx, c.ID); err != nil {
 		return err
 	}
-	if err := removeNodeAddress(c.ID); err != nil {
+	if err := removeNodeAddress(ctx, c.ID); err != nil {
 		return err
 	}
 	if err := removeStrayFiles(l); err != nil {
@@ -138,15 +143,15 @@ func cleanMachine(l Layout, c Cluster) error {
 	if err := os.RemoveAll(l.Run); err != nil {
 		return fmt.Errorf("remove run folder: %w", err)
 	}
-	return errors.Join(removeDeviceSocket(), restoreSysctls())
+	return errors.Join(removeDeviceSocket(ctx), restoreSysctls())
 }
 
 // deviceSocket is where a kubelet waits for device plugins; no option moves it.
 const deviceSocket = "/var/lib/kubelet/device-plugins/kubelet.sock"
 
 // removeDeviceSocket removes the socket file unless a kubelet answers there.
-func removeDeviceSocket() error {
-	conn, err := net.DialTimeout("unix", deviceSocket, time.Second)
+func removeDeviceSocket(ctx context.Context) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", deviceSocket)
 	if err == nil {
 		return conn.Close()
 	}

@@ -149,8 +149,8 @@ func testIsolation(t *testing.T, a, b testCluster) {
 	// A metadata service of this machine: with an address of its own no packet of
 	// this test leaves it.
 	const metadata = "169.254.169.254"
-	require.NoError(t, run("", "ip", "address", "add", metadata+"/32", "dev", "lo"))
-	defer func() { require.NoError(t, run("", "ip", "address", "del", metadata+"/32", "dev", "lo")) }()
+	require.NoError(t, run(t.Context(), "", "ip", "address", "add", metadata+"/32", "dev", "lo"))
+	defer func() { require.NoError(t, run(t.Context(), "", "ip", "address", "del", metadata+"/32", "dev", "lo")) }()
 	closed = append(closed, listen(t, metadata, 80))
 
 	neighbour := a.start(t, "neighbour", a.pod("neighbour", "serve", ":8080")).Status.PodIP

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -57,34 +58,34 @@ func firewallJumps(c Cluster) [][]string {
 
 // openFirewall installs the chains and puts the jumps first. It may be called
 // again, for other ports or addresses.
-func openFirewall(c Cluster) error {
-	if err := run(firewallRules(c), "iptables-restore", "-w", "10", "--noflush"); err != nil {
+func openFirewall(ctx context.Context, c Cluster) error {
+	if err := run(ctx, firewallRules(c), "iptables-restore", "-w", "10", "--noflush"); err != nil {
 		return fmt.Errorf("install firewall chains: %w", err)
 	}
 	wanted := firewallJumps(c)
 	for _, jump := range wanted {
-		if run("", "iptables", append([]string{"-w", "10", "-C"}, jump...)...) == nil {
+		if run(ctx, "", "iptables", append([]string{"-w", "10", "-C"}, jump...)...) == nil {
 			continue
 		}
-		if err := run("", "iptables", append([]string{"-w", "10", "-I"}, jump...)...); err != nil {
+		if err := run(ctx, "", "iptables", append([]string{"-w", "10", "-I"}, jump...)...); err != nil {
 			return fmt.Errorf("install firewall jump: %w", err)
 		}
 	}
-	return removeJumps(c.ID, wanted)
+	return removeJumps(ctx, c.ID, wanted)
 }
 
 // closeFirewall removes every trace of the cluster's chains.
-func closeFirewall(id string) error {
-	if err := removeJumps(id, nil); err != nil {
+func closeFirewall(ctx context.Context, id string) error {
+	if err := removeJumps(ctx, id, nil); err != nil {
 		return err
 	}
 	in, fwd := firewallChains(id)
 	for _, chain := range []string{in, fwd} {
-		if run("", "iptables", "-w", "10", "-S", chain) != nil {
+		if run(ctx, "", "iptables", "-w", "10", "-S", chain) != nil {
 			continue // there is none
 		}
 		for _, step := range []string{"-F", "-X"} {
-			if err := run("", "iptables", "-w", "10", step, chain); err != nil {
+			if err := run(ctx, "", "iptables", "-w", "10", step, chain); err != nil {
 				return fmt.Errorf("remove firewall chain: %w", err)
 			}
 		}
@@ -94,14 +95,14 @@ func closeFirewall(id string) error {
 
 // removeJumps deletes the jumps to the cluster's chains that are not wanted, for
 // example those of an earlier pod range.
-func removeJumps(id string, keep [][]string) error {
+func removeJumps(ctx context.Context, id string, keep [][]string) error {
 	for _, chain := range []string{"INPUT", "FORWARD"} {
-		out, err := exec.Command("iptables", "-w", "10", "-S", chain).Output()
+		out, err := exec.CommandContext(ctx, "iptables", "-w", "10", "-S", chain).Output()
 		if err != nil {
 			return fmt.Errorf("list firewall chain %s: %w", chain, err)
 		}
 		for _, jump := range staleJumps(string(out), id, keep) {
-			if err := run("", "iptables", append([]string{"-w", "10", "-D"}, jump...)...); err != nil {
+			if err := run(ctx, "", "iptables", append([]string{"-w", "10", "-D"}, jump...)...); err != nil {
 				return fmt.Errorf("remove firewall jump: %w", err)
 			}
 		}
@@ -130,8 +131,8 @@ func staleJumps(listing, id string, keep [][]string) [][]string {
 
 // run executes a program of the system with the given standard input; its
 // output is in the error.
-func run(stdin, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
+func run(ctx context.Context, stdin, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("run %s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,18 +21,18 @@ func addressLabel(id string) string { return "lo:am-" + id }
 // addNodeAddress gives the machine the node's address. It is on the loopback
 // interface because that one always exists, needs no kernel module and does not
 // change with the machine's network.
-func addNodeAddress(c Cluster) error {
-	if err := removeNodeAddress(c.ID); err != nil {
+func addNodeAddress(ctx context.Context, c Cluster) error {
+	if err := removeNodeAddress(ctx, c.ID); err != nil {
 		return err
 	}
-	if err := run("", "ip", "address", "add", c.NodeIP+"/32", "dev", "lo", "label", addressLabel(c.ID)); err != nil {
+	if err := run(ctx, "", "ip", "address", "add", c.NodeIP+"/32", "dev", "lo", "label", addressLabel(c.ID)); err != nil {
 		return fmt.Errorf("add node address: %w", err)
 	}
 	return nil
 }
 
-func removeNodeAddress(id string) error {
-	if err := run("", "ip", "address", "flush", "dev", "lo", "label", addressLabel(id)); err != nil {
+func removeNodeAddress(ctx context.Context, id string) error {
+	if err := run(ctx, "", "ip", "address", "flush", "dev", "lo", "label", addressLabel(id)); err != nil {
 		return fmt.Errorf("remove node address: %w", err)
 	}
 	return nil
@@ -106,7 +107,7 @@ func chooseSnapshotter(l Layout) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("create folder for overlay check: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	for _, name := range []string{"lower", "upper", "work", "merged"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			return "", fmt.Errorf("create folder for overlay check: %w", err)

@@ -205,7 +205,7 @@ func buildImage(s imageSpec) (img v1.Image, done func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("create layer: %w", err)
 	}
-	done = func() { os.Remove(f.Name()) }
+	done = func() { _ = os.Remove(f.Name()) }
 	if err := errors.Join(writeLayer(f, entries), f.Close()); err != nil {
 		done()
 		return nil, nil, err

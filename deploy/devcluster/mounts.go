@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -58,8 +59,10 @@ var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n",
 // awaitNoVeths waits until the pods' interfaces are gone: the kernel takes down a
 // network namespace some time after its last user left. The host's end of each
 // pair has the node's address.
-func awaitNoVeths(c Cluster, timeout time.Duration) error {
+func awaitNoVeths(ctx context.Context, c Cluster, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		left, err := interfacesWith(c.NodeIP)
 		if err != nil {
@@ -70,13 +73,13 @@ func awaitNoVeths(c Cluster, timeout time.Duration) error {
 		}
 		if time.Now().After(deadline) {
 			for _, name := range left {
-				if err := run("", "ip", "link", "delete", name); err != nil {
+				if err := run(ctx, "", "ip", "link", "delete", name); err != nil {
 					return fmt.Errorf("remove interface: %w", err)
 				}
 			}
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-tick.C
 	}
 }
 

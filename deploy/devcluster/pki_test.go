@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"testing"
 	"time"
@@ -35,5 +34,5 @@ func TestPKIIsKept(t *testing.T) {
 	require.Equal(t, ca, read("ca.crt"), "the CA stays, and with it old kubeconfigs")
 
 	_, _, err := readPair(l, "absent")
-	require.True(t, errors.Is(err, os.ErrNotExist))
+	require.ErrorIs(t, err, os.ErrNotExist)
 }

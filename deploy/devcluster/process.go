@@ -95,12 +95,14 @@ func killProcesses(list []process, timeout time.Duration) error {
 		}
 	}
 	deadline := time.Now().Add(timeout)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for _, p := range list {
 		for alive(p.pid) {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("kill %s (pid %d): still there after %s", p.name, p.pid, timeout)
 			}
-			time.Sleep(10 * time.Millisecond)
+			<-tick.C
 		}
 	}
 	return nil

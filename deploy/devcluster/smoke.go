@@ -18,7 +18,7 @@ func awaitNode(ctx context.Context, client kubernetes.Interface, name string) er
 	return poll(ctx, "wait for node "+name, func() (bool, string, error) {
 		node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error(), nil //nolint:nilerr // why it is tried again
 		}
 		if len(node.Spec.Taints) > 0 {
 			return false, "taint " + node.Spec.Taints[0].Key, nil
@@ -28,7 +28,7 @@ func awaitNode(ctx context.Context, client kubernetes.Interface, name string) er
 		}
 		for _, namespace := range []string{metav1.NamespaceDefault, smokeNamespace} {
 			if _, err := client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{}); err != nil {
-				return false, err.Error(), nil
+				return false, err.Error(), nil //nolint:nilerr // why it is tried again
 			}
 		}
 		return true, "", nil
@@ -56,7 +56,7 @@ func runSmokePod(ctx context.Context, client kubernetes.Interface) (time.Duratio
 	err = poll(ctx, "wait for smoke pod", func() (bool, string, error) {
 		seen, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error(), nil //nolint:nilerr // why it is tried again
 		}
 		if seen.Status.Phase == corev1.PodFailed {
 			return false, "", fmt.Errorf("it failed: %s %s", seen.Status.Reason, seen.Status.Message)

@@ -32,7 +32,7 @@ func observeStatus(ctx context.Context, l Layout) (clusterStatus, error) {
 	s := clusterStatus{Cluster: c, URL: c.URL(), Context: c.Context(), Kubeconfig: l.Kubeconfig(), Components: []status{}}
 	st, err := newControl(l).status(ctx)
 	if err != nil {
-		return s, nil // no supervisor: not running, which is an answer
+		return s, nil //nolint:nilerr // no supervisor: not running, which is an answer
 	}
 	s.Running, s.Ready, s.Components = true, true, st.Components
 	for _, component := range st.Components {

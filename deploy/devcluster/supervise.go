@@ -30,7 +30,7 @@ func spawnSupervisor(ctx context.Context, l Layout) error {
 		return err
 	}
 	defer logFile.Close()
-	cmd := exec.Command(l.Executable(), "supervise", "--state="+l.State)
+	cmd := exec.Command(l.Executable(), "supervise", "--state="+l.State) //nolint:noctx // it outlives the command
 	cmd.Env = componentEnv(l)
 	cmd.Dir = l.State
 	cmd.Stdout, cmd.Stderr = logFile, logFile
@@ -50,7 +50,7 @@ func spawnSupervisor(ctx context.Context, l Layout) error {
 		}
 		select {
 		case err := <-ended:
-			return fmt.Errorf("start supervisor: it ended at once (%v); last lines of %s:\n%s", err, l.Log("supervisor"), lastLines(l.Log("supervisor"), 5))
+			return fmt.Errorf("start supervisor: it ended at once (%v); last lines of %s:\n%s", err, l.Log("supervisor"), lastLines(l.Log("supervisor"), 5)) //nolint:errorlint // nil where it ended with exit code 0
 		case <-ctx.Done():
 			return fmt.Errorf("wait for supervisor: %w", err)
 		case <-time.After(20 * time.Millisecond):
@@ -72,7 +72,7 @@ func supervise(l Layout) error {
 	if err := os.Remove(l.ControlSocket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove old control socket: %w", err)
 	}
-	listener, err := net.Listen("unix", l.ControlSocket())
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", l.ControlSocket())
 	if err != nil {
 		return fmt.Errorf("listen for commands: %w", err)
 	}
@@ -82,7 +82,7 @@ func supervise(l Layout) error {
 	if err := writeFile(l.PidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
 		return fmt.Errorf("write pid file: %w", err)
 	}
-	defer os.Remove(l.PidFile())
+	defer func() { _ = os.Remove(l.PidFile()) }()
 
 	go func() {
 		log.Error("image pulls are not answered", "error", serveNoRegistry(c.Ports.Registry))

@@ -147,7 +147,7 @@ func (s *supervisor) runOnce(c component) error {
 	}
 	defer logFile.Close()
 
-	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	cmd.Env = componentEnv(s.layout)
 	cmd.Dir = s.layout.State
 	cmd.Stdout, cmd.Stderr = logFile, logFile

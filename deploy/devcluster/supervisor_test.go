@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -27,7 +26,7 @@ func supervised(t *testing.T) control {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "logs"), 0o755))
 
 	always := func(context.Context) error { return nil }
-	s := newSupervisor(l, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := newSupervisor(l, slog.New(slog.DiscardHandler))
 	s.start([]component{
 		{name: "etcd", argv: []string{"sleep", "1000"}, ready: always},
 		{name: "kube-apiserver", argv: []string{"sleep", "1000"}, after: []string{"etcd"}, ready: always},

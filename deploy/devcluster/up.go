@@ -47,7 +47,7 @@ func up(ctx context.Context, l Layout, o upOptions, p *progress) error {
 	}
 	if st, err := newControl(l).status(ctx); err == nil {
 		p.step("cluster %s is running (supervisor pid %d)", c.Name, st.PID)
-		if err := errors.Join(c.save(l), openFirewall(c)); err != nil {
+		if err := errors.Join(c.save(l), openFirewall(ctx, c)); err != nil {
 			return err
 		}
 		return awaitCluster(ctx, l, c, p, false)
@@ -55,7 +55,7 @@ func up(ctx context.Context, l Layout, o upOptions, p *progress) error {
 	if err := killRemains(l, p); err != nil {
 		return err
 	}
-	if c, err = prepareCluster(l, c, p); err != nil {
+	if c, err = prepareCluster(ctx, l, c, p); err != nil {
 		return err
 	}
 	if err := spawnSupervisor(ctx, l); err != nil {
@@ -111,7 +111,7 @@ func killRemains(l Layout, p *progress) error {
 
 // prepareCluster chooses addresses and puts everything in place that the
 // components expect, the firewall before anything that could start a pod.
-func prepareCluster(l Layout, c Cluster, p *progress) (Cluster, error) {
+func prepareCluster(ctx context.Context, l Layout, c Cluster, p *progress) (Cluster, error) {
 	// One cluster of the machine chooses at a time.
 	unlock, err := lockFile(filepath.Join(runRoot, "lock"))
 	if err != nil {
@@ -144,10 +144,10 @@ func prepareCluster(l Layout, c Cluster, p *progress) (Cluster, error) {
 	if err != nil {
 		return Cluster{}, err
 	}
-	if err := openFirewall(c); err != nil {
+	if err := openFirewall(ctx, c); err != nil {
 		return Cluster{}, err
 	}
-	if err := addNodeAddress(c); err != nil {
+	if err := addNodeAddress(ctx, c); err != nil {
 		return Cluster{}, err
 	}
 	p.step("node %s at %s, pods in %s, gateway port %d open to them", c.Name, c.NodeIP, c.PodCIDR, c.GatewayPort)
