@@ -299,3 +299,14 @@ func hidden(t *testing.T, s *Stack) {
 	require.Equal(t, http.StatusNotFound, other.get(t, "/v1/agents/examples/hello", nil))
 	require.Equal(t, "succeeded", s.untilEnded(t, run.ID, time.Minute).Status)
 }
+
+// TestRuntimeByCopy: the way for nodes that cannot mount images.
+func TestRuntimeByCopy(t *testing.T) {
+	s := Start(t, "AGENTMARKET_RUNTIME_BY_COPY=true")
+	run := s.startRun(t, "hello", map[string]string{"prompt": "copied"})
+	run = s.untilEnded(t, run.ID, time.Minute)
+	require.Equal(t, "succeeded", run.Status, run.Message)
+	pods := s.pods(t, run.ID)
+	require.Len(t, pods, 1)
+	require.Len(t, pods[0].Spec.InitContainers, 1)
+}

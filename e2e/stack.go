@@ -47,8 +47,9 @@ type Stack struct {
 	temporalServer *testenv.Process
 }
 
-// Start starts a platform with the example agents in it.
-func Start(t testing.TB) *Stack {
+// Start starts a platform with the example agents in it. more is added to the
+// environment of its programs.
+func Start(t testing.TB, more ...string) *Stack {
 	t.Helper()
 	s := &Stack{Dev: testenv.NewDev(t), temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
 	s.Namespace = "e2e-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name()))
@@ -71,6 +72,7 @@ func Start(t testing.TB) *Stack {
 		"KUBECONFIG=" + s.Kubeconfig,
 		"TEMPORAL_ADDRESS=" + address, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
 	}
+	s.env = append(s.env, more...)
 	var err error
 	s.temporal, err = client.Dial(client.Options{HostPort: address, Namespace: testenv.TemporalNamespace, Logger: quiet{}})
 	require.NoError(t, err)
