@@ -4,7 +4,7 @@
 //
 //	Marketplace   CheckEntitlement
 //	Product       ResolvePlan  AcquireSlot  RecordCancel  SettleRun
-//	Infra         CreateJob  AwaitJob  CheckStart  DeleteJob  AwaitGone
+//	Infra         CreateJob  AwaitJob  CheckStart  LastLook  DeleteJob  AwaitGone
 //	AgentRuntime  CollectResult
 //
 // Payloads are flat structs of identifiers and small values. They only ever gain

@@ -99,6 +99,20 @@ func (a *Infra) pending(ctx context.Context) error {
 		})
 }
 
+// LastLook says what became of an attempt about which nobody has said anything
+// until every deadline had passed. It may well have ended while nobody was there
+// to look; only one that has not is given up.
+func (a *Infra) LastLook(ctx context.Context, in AttemptRef) (JobOutcome, error) {
+	seen, err := a.Cluster.Observe(ctx, in.ref())
+	if err != nil {
+		return JobOutcome{}, toTemporal(err)
+	}
+	if verdict := infra.Classify(in.ref(), seen, a.Now()); verdict.Ended {
+		return JobOutcomeFrom(verdict.Outcome), nil
+	}
+	return JobOutcome{Reason: infra.ReasonNodeLost, Message: "the platform lost sight of the agent"}, nil
+}
+
 // StartCheck is the state of an attempt at its start deadline.
 type StartCheck struct {
 	Started   bool       `json:"started"`

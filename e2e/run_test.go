@@ -210,7 +210,7 @@ func podGone(t *testing.T, s *Stack) {
 }
 
 func badInput(t *testing.T, s *Stack) {
-	before := s.count(t)
+	before := s.settledCount(t)
 	good := map[string]any{"input": map[string]any{"prompt": "x"}}
 	for name, tc := range map[string]struct {
 		method, path string
@@ -246,7 +246,19 @@ func badInput(t *testing.T, s *Stack) {
 			}
 		})
 	}
-	require.Equal(t, before, s.count(t), "no run, workflow or Job came of it")
+	require.Equal(t, before, s.settledCount(t), "no run, workflow or Job came of it")
+}
+
+// settledCount counts when every run has its workflow in Temporal's index, which
+// follows a little later.
+func (s *Stack) settledCount(t *testing.T) counts {
+	t.Helper()
+	var c counts
+	require.Eventually(t, func() bool {
+		c = s.count(t)
+		return c.workflows == c.runs
+	}, 30*time.Second, 200*time.Millisecond, "every run has one workflow")
+	return c
 }
 
 // counts is how many things there are of each kind.

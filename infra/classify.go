@@ -189,7 +189,11 @@ func ofWaiting(p *Pod, now time.Time) Verdict {
 }
 
 func afterGrace(p *Pod, now time.Time, o Outcome) Verdict {
-	if left := PullGrace - now.Sub(p.CreatedAt); left > 0 {
+	since := p.ScheduledAt // waiting for a node is not the image's fault
+	if since.IsZero() {
+		since = p.CreatedAt
+	}
+	if left := PullGrace - now.Sub(since); left > 0 {
 		return Verdict{LookAgain: left}
 	}
 	return ended(o)

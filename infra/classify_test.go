@@ -154,6 +154,9 @@ func TestClassifyWaitsForWhatTimeMayMend(t *testing.T) {
 		"container is created": {waiting("ContainerCreating"), time.Hour, infra.Verdict{}},
 		"running":              {podThat(func(p *infra.Pod) { p.Running = &infra.Running{StartedAt: begun} }), time.Hour, infra.Verdict{}},
 		"first failed pull":    {waiting("ErrImagePull"), 10 * time.Second, infra.Verdict{LookAgain: 20 * time.Second}},
+		"scheduled late, first failed pull": {podThat(func(p *infra.Pod) {
+			p.Phase, p.Waiting, p.ScheduledAt = "Pending", &infra.Waiting{Reason: "ErrImagePull", Message: "m"}, created.Add(40*time.Second)
+		}), 45 * time.Second, infra.Verdict{LookAgain: 25 * time.Second}},
 		"pull failed for long": {waiting("ImagePullBackOff"), infra.PullGrace, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonImagePull, Message: "m"}}},
 		"impossible image":     {waiting("InvalidImageName"), 0, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonImageInvalid, Message: "m"}}},
 		"cannot be created":    {waiting("CreateContainerError"), infra.PullGrace, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonConfigError, Message: "m"}}},

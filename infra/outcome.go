@@ -61,11 +61,10 @@ type Observed struct {
 
 // Pod is what is read of a pod.
 type Pod struct {
-	Name      string
-	UID       string
-	Node      string
-	CreatedAt time.Time
-	Deleting  bool
+	Name        string
+	CreatedAt   time.Time
+	ScheduledAt time.Time // zero: no node was found (yet)
+	Deleting    bool
 
 	Phase   string // Pending, Running, Succeeded, Failed, Unknown
 	Reason  string // pod.status.reason: Evicted, DeadlineExceeded, NodeLost, …

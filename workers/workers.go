@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -74,9 +75,11 @@ func Run(ctx context.Context, c client.Client, a Activities, cfg Config) error {
 	fatal := make(chan error, 2)
 	var running []worker.Worker
 	defer func() {
-		for _, w := range running {
-			w.Stop()
+		var stopping sync.WaitGroup
+		for _, w := range running { // all at once: they share the time that the process has
+			stopping.Go(w.Stop)
 		}
+		stopping.Wait()
 	}()
 	for _, r := range table(a, cfg) {
 		r.options.WorkerStopTimeout = cfg.StopTimeout

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -19,7 +20,7 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 	}
 	var layer2 *activities.Product
 	kept, _ := workflow.NewDisconnectedContext(ctx)
-	r.show(kept, product.StatusCanceling, "canceling: %s", r.cancel.Reason)
+	r.show(kept, product.StatusCanceling, "canceling")
 
 	var order activities.CancelOrder
 	record := workflow.WithActivityOptions(kept, settleOptions)
@@ -27,8 +28,9 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 		RunID: r.in.RunID, RequestedBy: cmp.Or(r.cancel.RequestedBy, "unknown"), Reason: r.cancel.Reason,
 		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force,
 	}).Get(record, &order)
-	if err != nil {
-		return AgentRunResult{}, err
+	if err != nil { // nothing may be left behind, whatever is wrong with the record
+		_, removeErr := r.remove(ctx, r.plan.Grace)
+		return AgentRunResult{}, errors.Join(err, removeErr)
 	}
 	receipt, err := r.remove(ctx, order.Grace)
 	if err != nil {
@@ -54,14 +56,15 @@ func (r *agentRun) remove(ctx workflow.Context, grace time.Duration) (activities
 	var receipt activities.GoneReceipt
 	wait := workflow.WithActivityOptions(kept, awaitGoneOptions(r.attempt, grace))
 	err = workflow.ExecuteActivity(wait, layer3.AwaitGone, ref).Get(wait, &receipt)
-	if !temporal.IsTimeoutError(err) {
-		return receipt, err
+	if err == nil {
+		return receipt, nil
 	}
 	// Its node does not answer. Whatever still runs there is isolated and its
-	// result is not taken; the run must not wait for the node.
-	r.log.Warn("pod did not end in time, giving it up", "attempt", r.attempt)
+	// result is not taken; the run must not wait for the node. The receipt
+	// claims nothing that nobody saw.
+	r.log.Warn("pod did not end in time, giving it up", "attempt", r.attempt, "error", err)
 	err = workflow.ExecuteActivity(del, layer3.DeleteJob, activities.DeleteJobInput{AttemptRef: ref, Grace: -1}).Get(del, nil)
-	return activities.GoneReceipt{Attempt: r.attempt, GoneAt: workflow.Now(kept)}, err
+	return activities.GoneReceipt{Attempt: r.attempt}, err
 }
 
 // cleanUp removes the objects of an attempt that failed, at once: nothing of it

@@ -60,7 +60,7 @@ const (
 	// lease is how long a waiting activity trusts the watcher before it looks
 	// for itself.
 	lease = 5 * time.Minute
-	// startMargin lets the cluster's own start deadline come first.
+	// startMargin is for the way from the cluster to the workflow.
 	startMargin = 2 * time.Second
 	// lostMargin is how long after every deadline of an attempt the platform
 	// believes that the cluster will still say something. The Job's own

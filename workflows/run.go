@@ -279,9 +279,14 @@ func (r *agentRun) await(ctx workflow.Context, ref activities.AttemptRef) (activ
 			outcome, done, err = r.checkStart(ctx, ref)
 		}
 	}
-	if temporal.IsTimeoutError(err) {
-		return activities.JobOutcome{Reason: infra.ReasonNodeLost, Message: "the platform lost sight of the agent"}, nil
+	if err == nil || ctx.Err() != nil {
+		return outcome, err
 	}
+	// The backstop. The error is a timeout, or the last one before it: workers
+	// or the cluster were away for long.
+	r.log.Warn("nobody saw the end of the attempt, looking once more", "attempt", ref.Attempt, "error", err)
+	look := workflow.WithActivityOptions(ctx, clusterOptions)
+	err = workflow.ExecuteActivity(look, layer3.LastLook, ref).Get(look, &outcome)
 	return outcome, err
 }
 

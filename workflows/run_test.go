@@ -33,25 +33,33 @@ type bundle struct {
 	in      workflows.AgentRunInput
 	settled []activities.SettleRunInput
 	deleted []activities.DeleteJobInput
+
+	record error                                  // of RecordCancel
+	gone   func() (activities.GoneReceipt, error) // instead of AwaitGone's success
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	b := &bundle{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	b.prepare()
+	return b
+}
+
+// prepare registers what every test may expect unless it says otherwise.
+func (b *bundle) prepare() {
 	b.in = workflows.AgentRunInput{RunID: ids.New[ids.Run](ids.PrefixRun), OrgID: "org_x", AgentID: "agt_x", Agent: "acme/hello"}
 	b.RegisterWorkflow(workflows.AgentRun)
 	for _, a := range []any{&activities.Marketplace{}, &activities.Product{}, &activities.Infra{}, &activities.AgentRuntime{}} {
 		b.RegisterActivity(a)
 	}
-	// What every test may expect unless it says otherwise.
 	b.OnActivity(layer2.SettleRun, mock.Anything, mock.Anything).Return(
 		func(_ context.Context, in activities.SettleRunInput) (activities.SettleRunResult, error) {
 			b.settled = append(b.settled, in)
 			rule := product.RuleOf(in.Reason)
 			return activities.SettleRunResult{Status: rule.Status, Reason: in.Reason, Cause: rule.Cause, Message: in.Message}, nil
 		}).Maybe()
-	b.OnActivity(layer2.RecordCancel, mock.Anything, mock.Anything).Return(activities.CancelOrder{Grace: 3 * time.Second}, nil).Maybe()
+	b.OnActivity(layer2.RecordCancel, mock.Anything, mock.Anything).Return(activities.CancelOrder{Grace: 3 * time.Second}, b.record).Maybe()
 	b.OnActivity(layer3.DeleteJob, mock.Anything, mock.Anything).Return(
 		func(_ context.Context, in activities.DeleteJobInput) error {
 			b.deleted = append(b.deleted, in)
@@ -59,9 +67,11 @@ func setup(t *testing.T) *bundle {
 		}).Maybe()
 	b.OnActivity(layer3.AwaitGone, mock.Anything, mock.Anything).Return(
 		func(_ context.Context, in activities.AttemptRef) (activities.GoneReceipt, error) {
+			if b.gone != nil {
+				return b.gone()
+			}
 			return activities.GoneReceipt{Attempt: in.Attempt, GoneAt: time.Unix(100, 0), TerminatedAt: time.Unix(99, 0)}, nil
 		}).Maybe()
-	return b
 }
 
 func (b *bundle) admitted() {
@@ -225,6 +235,7 @@ func TestLosingSightIsTheNodesFault(t *testing.T) {
 	b.OnActivity(layer3.CheckStart, mock.Anything, mock.Anything).Return(activities.StartCheck{Started: true}, nil).Maybe()
 	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).
 		Return(activities.JobOutcome{}, temporal.NewTimeoutError(2, nil))
+	b.OnActivity(layer3.LastLook, mock.Anything, mock.Anything).Return(activities.JobOutcome{Reason: infra.ReasonNodeLost}, nil)
 	var outcome activities.JobOutcome
 	b.OnActivity(layer4.CollectResult, mock.Anything, mock.Anything).Return(
 		func(_ context.Context, in activities.CollectResultInput) (activities.Verdict, error) {
@@ -234,6 +245,50 @@ func TestLosingSightIsTheNodesFault(t *testing.T) {
 	_, err := b.run(t)
 	require.Error(t, err)
 	require.Equal(t, infra.ReasonNodeLost, outcome.Reason)
+}
+
+func TestAnEndThatNobodySawIsFoundByTheLastLook(t *testing.T) {
+	b := setup(t)
+	b.granted()
+	// The server reports the last error before the deadline, not a timeout.
+	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).Return(activities.JobOutcome{}, fails("unavailable", "cluster away"))
+	b.OnActivity(layer3.LastLook, mock.Anything, mock.Anything).Return(activities.JobOutcome{Reason: infra.ReasonOK}, nil)
+	b.collects(activities.Verdict{Reason: product.ReasonOK})
+	result, err := b.run(t)
+	require.NoError(t, err)
+	require.Equal(t, product.StatusSucceeded, result.Status)
+	require.Empty(t, b.deleted)
+}
+
+func TestCancelOfAPodWhoseNodeIsGone(t *testing.T) {
+	var suite testsuite.WorkflowTestSuite
+	b := &bundle{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	b.gone = func() (activities.GoneReceipt, error) {
+		return activities.GoneReceipt{}, fails("not_yet", "not yet, and nothing watches")
+	}
+	b.prepare()
+	b.granted()
+	b.waits()
+	b.RegisterDelayedCallback(b.CancelWorkflow, 10*time.Second)
+	_, err := b.run(t)
+	require.Error(t, err)
+	in := b.settledAs(t, product.ReasonCanceled)
+	require.True(t, in.Gone.GoneAt.IsZero(), "the receipt claims nothing that nobody saw")
+	require.Len(t, b.deleted, 2)
+	require.Negative(t, b.deleted[1].Grace, "the pod is given up")
+}
+
+func TestCancelWithoutARecordLeavesNothingBehind(t *testing.T) {
+	var suite testsuite.WorkflowTestSuite
+	b := &bundle{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	b.record = fails("not_found", "no such run")
+	b.prepare()
+	b.granted()
+	b.waits()
+	b.RegisterDelayedCallback(b.CancelWorkflow, 10*time.Second)
+	_, err := b.run(t)
+	require.Error(t, err)
+	require.Len(t, b.deleted, 1)
 }
 
 func TestCancel(t *testing.T) {

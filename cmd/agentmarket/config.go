@@ -31,7 +31,7 @@ environment
   AGENTMARKET_RUNTIME_BY_COPY      true: for nodes without image volumes     false
   AGENTMARKET_RUNS_NAMESPACE       namespace of runs                         agentmarket-runs
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
-  AGENTMARKET_JOB_TTL_SECONDS      how long finished Jobs stay               900
+  AGENTMARKET_JOB_TTL_SECONDS      how long finished Jobs stay, at least 3900 7200
   AGENTMARKET_CREATES_PER_SECOND   bound on calls to the cluster; 0: none    0
   AGENTMARKET_SMOKE_AGENT          publisher/name that POST /schedule-job starts; unset: it answers 404
   AGENTMARKET_TEMPORAL_WEB_URL     where people open the Temporal Web UI
@@ -79,7 +79,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			Namespace:     os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
 			RuntimeImage:  os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
 			RuntimeByCopy: flag("AGENTMARKET_RUNTIME_BY_COPY"),
-			JobTTL:        time.Duration(number("AGENTMARKET_JOB_TTL_SECONDS", "900")) * time.Second,
+			JobTTL:        time.Duration(number("AGENTMARKET_JOB_TTL_SECONDS", "7200")) * time.Second,
 		},
 		ManageNamespace:  flag("AGENTMARKET_MANAGE_NAMESPACE"),
 		Limits:           product.DefaultLimits(),

@@ -24,8 +24,9 @@ type Config struct {
 	RuntimeByCopy bool
 
 	// JobTTL is how long a finished Job stays in the cluster, for people with
-	// kubectl. The record, the output and the log are kept elsewhere by then.
-	// Default: 15 minutes.
+	// kubectl. It also is how long a result waits to be collected while the
+	// workers or the stores are away, so it is at least MinJobTTL.
+	// Default: 2 hours.
 	JobTTL time.Duration
 
 	// QPS and Burst bound the calls to the API server from this process; the
@@ -35,13 +36,17 @@ type Config struct {
 	Burst int
 }
 
+// MinJobTTL is a little more than the hour for which workflows try to collect
+// what an attempt left.
+const MinJobTTL = 65 * time.Minute
+
 // WithDefaults returns the configuration with its defaults filled in.
 func (c Config) WithDefaults() Config {
 	if c.Namespace == "" {
 		c.Namespace = "agentmarket-runs"
 	}
 	if c.JobTTL == 0 {
-		c.JobTTL = 15 * time.Minute
+		c.JobTTL = 2 * time.Hour
 	}
 	if c.QPS == 0 {
 		c.QPS, c.Burst = 200, 400
@@ -53,6 +58,9 @@ func (c Config) WithDefaults() Config {
 func (c Config) Validate() error {
 	if c.RuntimeImage == "" {
 		return fault.New(fault.Invalid, "", "the runtime image (pinned by digest) is not configured")
+	}
+	if c.JobTTL < MinJobTTL {
+		return fault.Newf(fault.Invalid, "", "finished Jobs must stay for at least %d seconds: results are collected from them", int(MinJobTTL.Seconds()))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -62,9 +63,19 @@ func EnsureNamespace(ctx context.Context, client kubernetes.Interface, cfg Confi
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 		},
 	}
-	_, err = client.NetworkingV1().NetworkPolicies(cfg.Namespace).Create(ctx, deny, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	policies := client.NetworkingV1().NetworkPolicies(cfg.Namespace)
+	_, err = policies.Create(ctx, deny, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
 		return interpret(err, "create network policy of "+cfg.Namespace)
 	}
-	return nil
+	kept, err := policies.Get(ctx, deny.Name, metav1.GetOptions{})
+	if err != nil {
+		return interpret(err, "read network policy of "+cfg.Namespace)
+	}
+	if equality.Semantic.DeepEqual(kept.Spec, deny.Spec) {
+		return nil
+	}
+	kept.Spec = deny.Spec
+	_, err = policies.Update(ctx, kept, metav1.UpdateOptions{})
+	return interpret(err, "mend network policy of "+cfg.Namespace)
 }

@@ -10,14 +10,15 @@ import (
 // observePod reads what Classify needs of a pod. It is pure.
 func observePod(p *corev1.Pod) *infra.Pod {
 	pod := &infra.Pod{
-		Name: p.Name, UID: string(p.UID), Node: p.Spec.NodeName,
-		CreatedAt: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
+		Name: p.Name, CreatedAt: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
 		Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
 	}
 	for _, c := range p.Status.Conditions {
 		switch {
 		case c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue:
 			pod.Disruption = c.Reason
+		case c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue:
+			pod.ScheduledAt = c.LastTransitionTime.Time
 		case c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable:
 			pod.Unschedulable = c.Message
 		}
@@ -72,7 +73,7 @@ func trim(obj any) (any, error) {
 	p.ManagedFields = nil
 	p.Annotations = nil
 	p.OwnerReferences = nil
-	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName}
+	p.Spec = corev1.PodSpec{}
 	p.Status.EphemeralContainerStatuses = nil
 	p.Status.HostIPs, p.Status.PodIPs = nil, nil
 	return p, nil

@@ -47,12 +47,20 @@ type Watcher struct {
 	factory  informers.SharedInformerFactory
 	informer cache.SharedIndexInformer
 	queue    workqueue.TypedRateLimitingInterface[string]
-	// brokenSince is the time of the first watch error after the last good
-	// sync, as Unix nanoseconds; 0 while the watch is fine.
-	brokenSince atomic.Int64
+	// broken is the first watch error since the watch last made progress; nil
+	// while it is fine.
+	broken atomic.Pointer[breakage]
 
 	mu   sync.Mutex
 	told map[string]*told // by queue key
+}
+
+// breakage is an interruption of the watch.
+type breakage struct {
+	since time.Time
+	// at is how far the watch had come. It is mended when it has come further,
+	// be it by an event, a bookmark or a new list.
+	at string
 }
 
 // told is what the sink already knows of a pod.
@@ -122,25 +130,29 @@ func (w *Watcher) Healthy() bool {
 	if !w.informer.HasSynced() {
 		return false
 	}
-	since := w.brokenSince.Load()
-	return since == 0 || w.now().Sub(time.Unix(0, since)) < unhealthyAfter
+	b := w.broken.Load()
+	if b != nil && b.at != w.informer.LastSyncResourceVersion() {
+		w.broken.CompareAndSwap(b, nil)
+		return true
+	}
+	return b == nil || w.now().Sub(b.since) < unhealthyAfter
 }
 
 func (w *Watcher) watchFailed(_ *cache.Reflector, err error) {
-	if w.brokenSince.CompareAndSwap(0, w.now().UnixNano()) {
+	if w.broken.CompareAndSwap(nil, &breakage{since: w.now(), at: w.informer.LastSyncResourceVersion()}) {
 		w.log.Warn("watch interrupted", "error", err)
 	}
 }
 
 func (w *Watcher) changed(obj any) {
-	w.brokenSince.Store(0) // whatever arrives, arrives over a working watch
+	w.broken.Store(nil) // whatever arrives, arrives over a working watch
 	if key, err := cache.MetaNamespaceKeyFunc(obj); err == nil {
 		w.queue.Add(key)
 	}
 }
 
 func (w *Watcher) deleted(obj any) {
-	w.brokenSince.Store(0)
+	w.broken.Store(nil)
 	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = unknown.Obj // the last state that was seen, maybe not the final one
 	}
@@ -199,15 +211,20 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 		return 0, fault.Wrap(fault.Internal, err, "read cache")
 	}
 	w.mu.Lock()
+	if _, seen := w.told[key]; !exists && !seen {
+		w.mu.Unlock()
+		return 0, nil // a late look at a pod that was told to be gone
+	}
 	t := w.known(key)
+	deleted, deletedAt := t.deleted, t.deletedAt
 	w.mu.Unlock()
 
 	pod, _ := obj.(*corev1.Pod)
 	if !exists {
-		if t.deleted == nil {
-			return 0, nil
+		if deleted == nil {
+			return 0, nil // its event is on the way
 		}
-		pod = t.deleted
+		pod = deleted
 	}
 	ref, ours := refOf(pod.Labels)
 	if !ours {
@@ -235,7 +252,7 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 	if exists {
 		return verdict.LookAgain, nil
 	}
-	if err := w.sink.Gone(ctx, ref, *seen, t.deletedAt); err != nil {
+	if err := w.sink.Gone(ctx, ref, *seen, deletedAt); err != nil {
 		return 0, err
 	}
 	w.mu.Lock()
