@@ -24,6 +24,8 @@ import (
 	sqliteschema "go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"agentmarket/internal/freeport"
 )
 
 // The Temporal of the development stack. A company runs Temporal on its own
@@ -113,16 +115,16 @@ func temporalConfig(db *config.SQL, port, httpPort int) (*config.Config, map[pri
 	c.Archival.History.State, c.Archival.Visibility.State = "disabled", "disabled"
 	c.NamespaceDefaults.Archival.History.State, c.NamespaceDefaults.Archival.Visibility.State = "disabled", "disabled"
 
+	ports, err := freeport.Find(len(temporal.DefaultServices))
+	if err != nil {
+		return nil, nil, err
+	}
 	c.Services = map[string]config.Service{}
 	hosts := map[primitives.ServiceName]static.Hosts{}
-	for _, name := range temporal.DefaultServices {
-		rpc := config.RPC{GRPCPort: port, HTTPPort: httpPort, BindOnIP: loopback}
-		if name != string(primitives.FrontendService) {
-			var err error
-			if rpc.GRPCPort, err = freePort(); err != nil {
-				return nil, nil, err
-			}
-			rpc.HTTPPort = 0
+	for i, name := range temporal.DefaultServices {
+		rpc := config.RPC{GRPCPort: ports[i], BindOnIP: loopback}
+		if name == string(primitives.FrontendService) {
+			rpc.GRPCPort, rpc.HTTPPort = port, httpPort
 		}
 		c.Services[name] = config.Service{RPC: rpc}
 		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(rpc.GRPCPort)))
@@ -153,17 +155,4 @@ func portIsFree(port int) error {
 		return fmt.Errorf("port %d is taken: %w", port, err)
 	}
 	return listener.Close()
-}
-
-func freePort() (int, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	address, ok := listener.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: not a TCP address")
-	}
-	return address.Port, nil
 }

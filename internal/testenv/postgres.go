@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"agentmarket/internal/freeport"
 )
 
 // Main is the TestMain of a package whose tests call [Postgres]: it runs the
@@ -120,17 +122,17 @@ func (s *PostgresServer) start(bin string, credential *syscall.Credential) error
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("run initdb: %w\n%s", err, out)
 	}
-	port, err := freePort()
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return err
 	}
-	s.port = port
+	s.port = ports[0]
 	log, err := os.Create(s.logFile())
 	if err != nil {
 		return fmt.Errorf("make log file: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	s.process = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port),
+	s.process = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+s.folder,
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
 		"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum=off")
@@ -303,13 +305,4 @@ func removeAbandoned() {
 			_ = os.RemoveAll(folder)
 		}
 	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"agentmarket/internal/freeport"
 )
 
 // Dev is what `make test` has built and started before the tests: the programs,
@@ -171,9 +173,9 @@ func (p *Process) Stop(tb testing.TB) {
 // FreePort returns a port of loopback that nothing listens on.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	port, err := freePort()
+	ports, err := freeport.Find(1)
 	require.NoError(tb, err)
-	return port
+	return ports[0]
 }
 
 // Wait waits for the program to end by itself, and fails the test if it did not
