@@ -69,6 +69,9 @@ func (b imageBuilder) build(ctx context.Context) (map[string]string, error) {
 			name = strings.TrimSuffix(b.push, "/") + "/" + r.name
 		}
 		args := append([]string{"image", "--name", name, "--out", file}, r.parts...)
+		if b.push != "" {
+			args = append(args, "--push")
+		}
 		ref, err := b.devcluster(ctx, args...)
 		if err != nil {
 			return nil, fmt.Errorf("build image %s: %w", r.name, err)
@@ -77,8 +80,7 @@ func (b imageBuilder) build(ctx context.Context) (map[string]string, error) {
 		files = append(files, file)
 	}
 	if b.push != "" {
-		_, err := b.devcluster(ctx, append([]string{"push"}, files...)...)
-		return refs, err
+		return refs, nil
 	}
 	if _, err := b.devcluster(ctx, append([]string{"load", "--state", b.state}, files...)...); err != nil {
 		return nil, fmt.Errorf("load images: %w", err)

@@ -144,8 +144,9 @@ func loadCommand(with withLayout) *cobra.Command {
 
 func imageCommand() *cobra.Command {
 	var (
-		s   imageSpec
-		out string
+		s    imageSpec
+		out  string
+		push bool
 	)
 	cmd := &cobra.Command{
 		Use: "image --name NAME[:TAG] --out X.tar", Short: "Build an image of one layer and print NAME@sha256:DIGEST", Args: cobra.NoArgs,
@@ -163,11 +164,17 @@ func imageCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if push {
+				if err := pushImage(cmd.Context(), n, img); err != nil {
+					return err
+				}
+			}
 			fmt.Fprintln(cmd.OutOrStdout(), n.shown(digest))
 			return nil
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&push, "push", false, "also push it to the registry of its name")
 	flags.StringVar(&s.name, "name", "", "name of the image; the tag is \""+defaultTag+"\" where none is given")
 	flags.StringVar(&out, "out", "", "file to write")
 	flags.StringArrayVar(&s.files, "file", nil, "HOST[:MODE]:PATH, a file or folder to put at PATH; may be repeated")
