@@ -32,7 +32,7 @@ func Find(n int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		defer listener.Close() // held until all are found, so that they differ
+		defer listener.Close() //nolint:revive // held until all are found, so that they differ
 		ports = append(ports, port)
 	}
 	if len(ports) < n {
