@@ -23,6 +23,12 @@ const (
 // Find returns n different ports that nothing listens on.
 func Find(n int) ([]int, error) {
 	var ports []int
+	var held []net.Listener // until all are found, so that they differ
+	defer func() {
+		for _, listener := range held {
+			_ = listener.Close()
+		}
+	}()
 	for range tries {
 		if len(ports) == n {
 			break
@@ -32,7 +38,7 @@ func Find(n int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		defer listener.Close() //nolint:revive // held until all are found, so that they differ
+		held = append(held, listener)
 		ports = append(ports, port)
 	}
 	if len(ports) < n {
