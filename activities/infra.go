@@ -115,9 +115,8 @@ func (a *Infra) LastLook(ctx context.Context, in AttemptRef) (JobOutcome, error)
 
 // StartCheck is the state of an attempt at its start deadline.
 type StartCheck struct {
-	Started   bool       `json:"started"`
-	StartedAt time.Time  `json:"started_at,omitzero"`
-	Outcome   JobOutcome `json:"outcome"` // where it did not start
+	Started bool       `json:"started"`
+	Outcome JobOutcome `json:"outcome"` // where it did not start
 }
 
 // CheckStart looks whether an attempt has started; if not, it says why.
@@ -126,8 +125,8 @@ func (a *Infra) CheckStart(ctx context.Context, in AttemptRef) (StartCheck, erro
 	if err != nil {
 		return StartCheck{}, toTemporal(err)
 	}
-	if at, ok := infra.StartedAt(seen); ok {
-		return StartCheck{Started: true, StartedAt: at}, nil
+	if infra.Started(seen) {
+		return StartCheck{Started: true}, nil
 	}
 	return StartCheck{Outcome: JobOutcomeFrom(infra.NotStarted(seen))}, nil
 }

@@ -222,17 +222,9 @@ func NotStarted(seen Observed) Outcome {
 	return o
 }
 
-// StartedAt returns when the agent's container started; false while it has not.
-func StartedAt(seen Observed) (time.Time, bool) {
-	switch p := seen.Pod; {
-	case p == nil:
-		return time.Time{}, false
-	case p.Terminated != nil:
-		return p.Terminated.StartedAt, true
-	case p.Running != nil:
-		return p.Running.StartedAt, true
-	}
-	return time.Time{}, false
+// Started reports whether the attempt's container has started.
+func Started(seen Observed) bool {
+	return seen.Pod != nil && (seen.Pod.Terminated != nil || seen.Pod.Running != nil)
 }
 
 // AgentExitCode returns the exit code of the agent's own process, nil where it

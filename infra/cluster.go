@@ -29,6 +29,5 @@ type Cluster interface {
 
 // LogOptions says which part of a log is wanted.
 type LogOptions struct {
-	Follow     bool
-	LimitBytes int64 // 0: all
+	Follow bool
 }

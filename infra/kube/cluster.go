@@ -205,9 +205,6 @@ func (c *Cluster) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions
 		return nil, fault.New(fault.NotFound, "log_not_ready", "the agent has not started")
 	}
 	read := &corev1.PodLogOptions{Container: containerAgent, Follow: opts.Follow}
-	if opts.LimitBytes > 0 {
-		read.LimitBytes = &opts.LimitBytes
-	}
 	stream, err := c.client.CoreV1().Pods(c.cfg.Namespace).GetLogs(pod.Name, read).Stream(ctx)
 	if err != nil {
 		return nil, interpret(err, "open log of "+ref.Name())
