@@ -15,7 +15,7 @@ fi
 
 # PROGRAM:PACKAGE
 packages=()
-for line in gcc:gcc /usr/lib/gcc:libc6-dev /bin/busybox:busybox-static; do
+for line in gcc:gcc /usr/lib/gcc:libc6-dev /bin/busybox:busybox-static python3:python3; do
 	program=${line%%:*} package=${line#*:}
 	command -v "$program" >/dev/null || [[ -e $program ]] || packages+=("$package")
 done
