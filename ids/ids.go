@@ -33,6 +33,52 @@ type Version string
 // Run identifies one invocation of an agent: the execution record.
 type Run string
 
+// User identifies a person.
+type User string
+
+// Team identifies a group of people within an organization.
+type Team string
+
+// Invitation identifies an offer to join an organization.
+type Invitation string
+
+// Grant identifies a publisher's permission for somebody to see or run an agent.
+type Grant string
+
+// Price identifies an effective-dated price of an agent.
+type Price string
+
+// Order identifies a purchase.
+type Order string
+
+// TopUp identifies a payment into a wallet.
+type TopUp string
+
+// Review identifies a buyer's opinion of a version.
+type Review string
+
+// Comment identifies a remark in the review of a listing.
+type Comment string
+
+// Account names an account of the ledger: its kind, and after a colon the
+// organization whose it is.
+type Account string
+
+// Split returns the kind of an account and whose it is; empty: the platform's.
+func (a Account) Split() (kind string, org Org) {
+	kind, whose, _ := strings.Cut(string(a), ":")
+	return kind, Org(whose)
+}
+
+// Transaction identifies a balanced transaction of the ledger.
+type Transaction string
+
+// Alert identifies a notice that spending has crossed a threshold.
+type Alert string
+
+// Audit identifies an entry of the audit log.
+type Audit string
+
 // The prefixes. They are part of the API and never change.
 const (
 	PrefixOrg         = "org"
@@ -42,6 +88,18 @@ const (
 	PrefixVersion     = "ver"
 	PrefixRun         = "run"
 	PrefixRequest     = "req"
+	PrefixUser        = "usr"
+	PrefixTeam        = "team"
+	PrefixInvitation  = "inv"
+	PrefixGrant       = "gra"
+	PrefixPrice       = "prc"
+	PrefixOrder       = "ord"
+	PrefixTopUp       = "top"
+	PrefixReview      = "rev"
+	PrefixComment     = "com"
+	PrefixTransaction = "txn"
+	PrefixAlert       = "alr"
+	PrefixAudit       = "aud"
 )
 
 // length of an encoded ULID.
