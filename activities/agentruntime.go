@@ -76,6 +76,10 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 		Reason: product.Reason(in.Outcome.Reason), Message: in.Outcome.Message, ExitCode: in.Outcome.ExitCode,
 		StartedAt: in.Outcome.StartedAt, FinishedAt: in.Outcome.FinishedAt,
 	}
+	if end.Reason == product.ReasonDeadline && run.Plan.BudgetBound {
+		end.Reason = product.ReasonBudgetExhausted
+		end.Message = fmt.Sprintf("the run reached its budget of %s", run.Plan.Budget)
+	}
 	var output *product.Blob
 	if end.Reason == product.ReasonOK {
 		output, err = a.output(ctx, in.AttemptRef, run)
@@ -154,7 +158,8 @@ func verdictOf(reason product.Reason, message string) Verdict {
 // given up: those may still hold objects that never end.
 func endedByItself(reason product.Reason) bool {
 	rule := product.RuleOf(reason)
-	return rule.Cause == product.CauseNone || rule.Cause == product.CauseAgent
+	return rule.Cause == product.CauseNone || rule.Cause == product.CauseAgent ||
+		reason == product.ReasonBudgetExhausted // a deadline, by another name
 }
 
 // output fetches, checks and stores the result of an attempt.

@@ -14,6 +14,7 @@ import (
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
 	"agentmarket/infra"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -183,6 +184,33 @@ func TestCollectFailures(t *testing.T) {
 			CreatedAt: now, StartedAt: now, FinishedAt: now}}, k.runs.byID[runID].Attempts))
 		require.Equal(t, []string{LogKey(runID, 1)}, k.blobs.keys(), "the log of a failure is kept")
 		require.Zero(t, k.cluster.observes, "a failure has no result to look for")
+	}
+}
+
+// TestCollectBudget: the deadline of a run that its budget bounds is the budget's.
+func TestCollectBudget(t *testing.T) {
+	late := CollectResultInput{AttemptRef: first, Outcome: JobOutcome{
+		Reason: infra.ReasonDeadline, Message: "too late", StartedAt: now, FinishedAt: now}}
+	for _, tt := range []struct {
+		name  string
+		bound bool
+		in    CollectResultInput
+		want  Verdict
+	}{
+		{"out of budget", true, late, Verdict{Reason: "budget_exhausted", Message: "the run reached its budget of 0.500000 USD"}},
+		{"out of time", false, late, Verdict{Reason: "deadline_exceeded", Message: "too late"}},
+		{"in time", true, okInput, Verdict{Reason: "ok"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run := running()
+			run.Plan.Budget, run.Plan.BudgetBound = money.Of(500_000, "USD"), tt.bound
+			k := aCollector(&cluster{seen: ended(t, okEnvelope([]byte(`1`), ""))}, run)
+			verdict, err := k.CollectResult(t.Context(), tt.in)
+			require.NoError(t, err)
+			require.Empty(t, cmp.Diff(tt.want, verdict))
+			require.Equal(t, tt.want.Reason, k.runs.byID[runID].Attempts[0].Reason)
+			require.Equal(t, tt.want.Message, k.runs.byID[runID].Attempts[0].Message)
+		})
 	}
 }
 

@@ -35,7 +35,14 @@ func toTemporal(err error) error {
 	f := fault.From(err)
 	return temporal.NewApplicationErrorWithOptions(f.Message, string(f.Kind), temporal.ApplicationErrorOptions{
 		NonRetryable: !retryable[f.Kind],
+		Details:      []any{errorDetails{Code: f.Code}},
 	})
+}
+
+// errorDetails is what a history keeps of a fault beside its kind and message.
+// Those of old histories have none.
+type errorDetails struct {
+	Code string `json:"code,omitempty"`
 }
 
 // FaultOf reads back, in a workflow, the fault that an activity failed with.
@@ -50,5 +57,11 @@ func FaultOf(err error) (*fault.Error, bool) {
 	if _, known := retryable[kind]; !known {
 		return nil, false
 	}
-	return fault.New(kind, "", app.Message()), true
+	var details errorDetails
+	if app.HasDetails() {
+		if err := app.Details(&details); err != nil { // a newer worker's: the kind says enough
+			details = errorDetails{}
+		}
+	}
+	return fault.New(kind, details.Code, app.Message()), true
 }

@@ -31,6 +31,7 @@ func TestRetryableCoversEveryKind(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, kind, f.Kind)
 		require.Equal(t, "for people", f.Message)
+		require.Equal(t, string(kind), f.Code)
 	}
 	for _, kind := range []fault.Kind{fault.Unavailable, fault.Internal, fault.RateLimited} {
 		require.True(t, retryable[kind], "%s: time may mend it", kind)
@@ -44,6 +45,28 @@ func TestToTemporalHidesTheUnknown(t *testing.T) {
 	require.Equal(t, string(fault.Internal), app.Type())
 	require.False(t, app.NonRetryable())
 	require.NotContains(t, app.Error(), "password")
+}
+
+func TestFaultOfKeepsTheCode(t *testing.T) {
+	details := func(values ...any) error {
+		return temporal.NewApplicationErrorWithOptions("for people", string(fault.Forbidden),
+			temporal.ApplicationErrorOptions{NonRetryable: true, Details: values})
+	}
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"as it was":        {toTemporal(fault.New(fault.Forbidden, "consent_required", "for people")), "consent_required"},
+		"an old history's": {details(), "forbidden"},
+		"other details":    {details("a text"), "forbidden"},
+	} {
+		history := temporal.GetDefaultFailureConverter()
+		f, ok := FaultOf(history.FailureToError(history.ErrorToFailure(tt.err)))
+		require.True(t, ok, name)
+		require.Equal(t, tt.want, f.Code, name)
+		require.Equal(t, fault.Forbidden, f.Kind, name)
+		require.Equal(t, "for people", f.Message, name)
+	}
 }
 
 func TestFaultOfNothing(t *testing.T) {

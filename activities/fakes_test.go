@@ -17,6 +17,8 @@ import (
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/infra"
+	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -90,6 +92,81 @@ func (s *runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.R
 	}
 	s.byID[id] = r
 	return s.Run(ctx, id)
+}
+
+// market knows one buyer of one agent, and keeps what is held for the run. What
+// a test does not fake panics.
+type market struct {
+	marketplace.Settlements
+	runs     *runs
+	claim    marketplace.Claim
+	spending marketplace.Spending
+	err      error // of Claim and Spending
+
+	queries []marketplace.ClaimQuery
+	months  []marketplace.Month
+	held    []marketplace.Hold
+	settled []marketplace.Settlement
+}
+
+func (m *market) Claim(_ context.Context, q marketplace.ClaimQuery) (marketplace.Claim, error) {
+	m.queries = append(m.queries, q)
+	return m.claim, m.err
+}
+
+func (m *market) Spending(_ context.Context, _ ids.Org, _ ids.User, month marketplace.Month) (marketplace.Spending, error) {
+	m.months = append(m.months, month)
+	return m.spending, m.err
+}
+
+func (m *market) AdmitRun(ctx context.Context, id ids.Run, _ time.Time, change func(*product.Run) ([]*product.Event, error),
+	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
+) (product.Run, error) {
+	held := m.held
+	run, err := m.runs.UpdateRun(ctx, id, func(r *product.Run) ([]*product.Event, error) {
+		held = m.held
+		events, err := change(r)
+		if err != nil || len(r.Attempts) == 0 || len(held) > 0 {
+			return events, err
+		}
+		hold, err := decide(*r, m.claim, m.spending)
+		held = append(held, hold)
+		return events, err
+	})
+	if err == nil {
+		m.held = held
+	}
+	return run, err
+}
+
+func (m *market) SettleRun(ctx context.Context, id ids.Run, _ time.Time, change func(*product.Run) ([]*product.Event, error),
+	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
+) (product.Run, error) {
+	run, err := m.runs.UpdateRun(ctx, id, change)
+	if err == nil && run.Status.Terminal() && len(m.held) > 0 && len(m.settled) == 0 {
+		m.settled = append(m.settled, settle(run, m.held[0], nil))
+	}
+	return run, err
+}
+
+// ownClaim is that of a publisher to its own agent.
+func ownClaim() marketplace.Claim {
+	return marketplace.Claim{OrgID: "org_1", AgentID: "agt_1", Publisher: "org_1"}
+}
+
+// boughtClaim is that of a buyer who pays 0.001 USD a second and has 1 USD.
+func boughtClaim() marketplace.Claim {
+	bought := marketplace.NewEntitlement("org_1", "agt_1", marketplace.SourcePurchase, now)
+	bought.ID = "ent_1"
+	return marketplace.Claim{
+		OrgID: "org_1", AgentID: "agt_1", Publisher: "org_2",
+		Status: marketplace.ListingPublished, Visibility: marketplace.VisibilityPublic,
+		Price: &marketplace.Price{
+			ID: "prc_1", AgentID: "agt_1", Currency: "USD", Model: marketplace.ModelPerSecond, PerSecond: 1000,
+			FailedRuns: marketplace.FailedRunsFree,
+		},
+		Entitlements: []marketplace.Right{{Entitlement: bought}}, Wallet: money.Of(money.Unit, "USD"),
+	}
 }
 
 type agents struct {

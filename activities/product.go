@@ -6,6 +6,8 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -13,14 +15,31 @@ import (
 type Product struct {
 	Runs   product.RunStore
 	Agents product.AgentStore
-	Limits product.Limits
-	Now    func() time.Time
+	// Settlements joins the record with the money where a run begins and ends.
+	Settlements marketplace.Settlements
+	Limits      product.Limits
+	Policy      marketplace.Policy
+	Now         func() time.Time
 }
 
-// ResolvePlanInput names the run and the right that it starts under.
+// ResolvePlanInput names the run, the right that it starts under and what it may
+// cost.
 type ResolvePlanInput struct {
 	RunID         ids.Run         `json:"run_id"`
 	EntitlementID ids.Entitlement `json:"entitlement_id"`
+	// PriceID is empty and Currency is, too, where there is nothing to pay.
+	PriceID      ids.Price `json:"price_id,omitempty"`
+	BudgetMicros int64     `json:"budget_micros,omitempty"`
+	Currency     string    `json:"currency,omitempty"`
+	// Affordable is how long the process may run for the budget; 0: no bound.
+	Affordable time.Duration `json:"affordable,omitempty"`
+}
+
+func (in ResolvePlanInput) right() product.Right {
+	return product.Right{
+		Entitlement: in.EntitlementID, Price: in.PriceID,
+		Budget: money.Of(in.BudgetMicros, in.Currency), Affordable: in.Affordable,
+	}
 }
 
 // PlanSummary is what a workflow needs of a plan; the plan itself is stored with
@@ -58,7 +77,7 @@ func (p *Product) resolve(ctx context.Context, in ResolvePlanInput) (*product.Pl
 	if err != nil {
 		return nil, err
 	}
-	plan, err := product.Resolve(version, run.Request, in.EntitlementID, p.Limits, p.Now())
+	plan, err := product.Resolve(version, run.Request, in.right(), p.Limits, p.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -87,15 +106,21 @@ type Slot struct {
 	Expired bool `json:"expired,omitempty"`
 	// CancelRequested: somebody canceled the run before the attempt began.
 	CancelRequested bool `json:"cancel_requested,omitempty"`
+	// DeniedKind is forbidden or payment_required: what CheckEntitlement found
+	// does not hold any more. Nothing was opened and nothing is held.
+	DeniedKind    string `json:"denied_kind,omitempty"`
+	DeniedCode    string `json:"denied_code,omitempty"`
+	DeniedMessage string `json:"denied_message,omitempty"`
 }
 
 // AcquireSlot opens an attempt: from here on it counts, and its objects may
-// exist in the cluster. Concurrency limits are not enforced here yet: every run
-// that is in time gets its slot.
+// exist in the cluster. With the first attempt the run is admitted: its right is
+// decided for good, and what it may cost is held. Who is denied here has lost a
+// race, and is told so by the slot.
 func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) {
 	var slot Slot
-	_, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
-		now := p.Now()
+	now := p.Now()
+	open := func(r *product.Run) ([]*product.Event, error) {
 		slot = Slot{}
 		switch {
 		case r.Status.Terminal():
@@ -114,8 +139,44 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 		event, err := r.BeginAttempt(in.Attempt, now)
 		slot.Granted = err == nil
 		return []*product.Event{event}, err
-	})
-	return slot, toTemporal(err)
+	}
+	var err error
+	if in.Attempt == 1 {
+		err = p.admit(ctx, in.RunID, now, open)
+	} else {
+		_, err = p.Runs.UpdateRun(ctx, in.RunID, open)
+	}
+	if denial := fault.From(err); fault.Is(err, fault.Forbidden) || fault.Is(err, fault.PaymentRequired) {
+		return Slot{DeniedKind: string(denial.Kind), DeniedCode: denial.Code, DeniedMessage: denial.Message}, nil
+	}
+	if err != nil {
+		return Slot{}, toTemporal(err)
+	}
+	return slot, nil
+}
+
+// admit opens the first attempt of a run and holds what the run may cost, in one
+// transaction. It asks for the time that the plan gives, so that the run costs
+// at most what was promised, and fits what is there.
+func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time, open func(*product.Run) ([]*product.Event, error)) error {
+	run, err := p.Runs.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	version, err := p.Agents.Version(ctx, run.VersionID)
+	if err != nil {
+		return err
+	}
+	_, err = p.Settlements.AdmitRun(ctx, id, now, open,
+		func(r product.Run, claim marketplace.Claim, spending marketplace.Spending) (marketplace.Hold, error) {
+			if r.Plan == nil {
+				return marketplace.Hold{}, fault.New(fault.Conflict, "", "the run has no plan")
+			}
+			subject := marketplace.SubjectOf(version, r.Request, p.Limits)
+			subject.Timeout = r.Plan.Deadlines.Run
+			return claim.Admit(r, subject, spending, p.Policy, now)
+		})
+	return err
 }
 
 // RecordCancelInput is a request to cancel that reached the workflow.
@@ -204,14 +265,15 @@ type SettleRunResult struct {
 	Message string         `json:"message,omitempty"`
 }
 
-// SettleRun ends a run for good. The first settlement stands; a repeat returns
+// SettleRun ends a run for good, and turns what is held for it into charges or
+// releases it, in one transaction. The first settlement stands; a repeat returns
 // it.
 func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunResult, error) {
-	run, err := p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+	now := p.Now()
+	end := func(r *product.Run) ([]*product.Event, error) {
 		if r.Status.Terminal() {
 			return nil, nil
 		}
-		now := p.Now()
 		var events []*product.Event
 		if in.Gone != nil && r.Cancel != nil {
 			r.Cancel.TerminatedAt, r.Cancel.GoneAt, r.Cancel.ExitCode = in.Gone.TerminatedAt, in.Gone.GoneAt, in.Gone.ExitCode
@@ -223,7 +285,11 @@ func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunRe
 			events = append(events, r.AttemptEnded(open.Number, product.End{Reason: in.Reason, Message: in.Message}, now))
 		}
 		return append(events, r.Settle(in.Reason, in.Message, now)), nil
-	})
+	}
+	bill := func(r product.Run, h marketplace.Hold, events []marketplace.EventCharge) marketplace.Settlement {
+		return marketplace.Settle(h, r, events)
+	}
+	run, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
 	if err != nil {
 		return SettleRunResult{}, toTemporal(err)
 	}

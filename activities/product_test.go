@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -9,18 +10,35 @@ import (
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
-func aProduct(r *runs) *Product {
-	return &Product{Runs: r, Limits: product.DefaultLimits(), Now: clock, Agents: &agents{version: product.Version{
+func aVersion() product.Version {
+	return product.Version{
 		ID: "ver_1", AgentID: "agt_1", Number: "1.0.0",
 		Manifest: agentruntime.Manifest{Resources: agentruntime.DefaultResources(), Timeouts: agentruntime.DefaultTimeouts()},
-	}}}
+	}
+}
+
+func aProduct(r *runs) *Product {
+	return &Product{
+		Runs: r, Agents: &agents{version: aVersion()}, Settlements: &market{runs: r, claim: ownClaim()},
+		Limits: product.DefaultLimits(), Policy: marketplace.DefaultPolicy(), Now: clock,
+	}
 }
 
 func queuedRun() product.Run {
-	return product.Run{ID: runID, VersionID: "ver_1", Status: product.StatusQueued, QueueDeadline: now}
+	return product.Run{ID: runID, OrgID: "org_1", VersionID: "ver_1", Status: product.StatusQueued, QueueDeadline: now}
+}
+
+// plannedRun is a run that waits for its slot.
+func plannedRun() product.Run {
+	run := queuedRun()
+	run.Plan = aPlan()
+	return run
 }
 
 func TestResolvePlan(t *testing.T) {
@@ -41,6 +59,30 @@ func TestResolvePlan(t *testing.T) {
 	require.Empty(t, cmp.Diff(stored, *store.byID[runID].Plan))
 	require.Equal(t, 1, p.Agents.(*agents).loads)
 	require.Len(t, store.events, 1)
+}
+
+func TestResolvePlanWithinABudget(t *testing.T) {
+	store := newRuns(queuedRun())
+	got, err := aProduct(store).ResolvePlan(t.Context(), ResolvePlanInput{
+		RunID: runID, EntitlementID: "ent_1", PriceID: "prc_1", BudgetMicros: 500_000, Currency: "USD", Affordable: time.Minute,
+	})
+	require.NoError(t, err)
+	require.Equal(t, time.Minute, got.RunTimeout)
+	plan := store.byID[runID].Plan
+	require.Equal(t, ids.Entitlement("ent_1"), plan.EntitlementID)
+	require.Equal(t, ids.Price("prc_1"), plan.PriceID)
+	require.Equal(t, money.Of(500_000, "USD"), plan.Budget)
+	require.True(t, plan.BudgetBound)
+}
+
+// TestResolvePlanInputOfOldHistories: their inputs have no price.
+func TestResolvePlanInputOfOldHistories(t *testing.T) {
+	var in ResolvePlanInput
+	require.NoError(t, json.Unmarshal([]byte(`{"run_id":"run_1","entitlement_id":"ent_1"}`), &in))
+	require.Empty(t, cmp.Diff(product.Right{Entitlement: "ent_1"}, in.right()))
+	data, err := json.Marshal(in)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"run_id":"run_1","entitlement_id":"ent_1"}`, string(data))
 }
 
 func TestResolvePlanOfTwoTries(t *testing.T) {
@@ -71,9 +113,9 @@ func TestAcquireSlot(t *testing.T) {
 		r.Cancel, r.Status = &product.Cancel{Reason: "enough"}, product.StatusCanceling
 		return r
 	}
-	late := queuedRun()
+	late := plannedRun()
 	late.QueueDeadline = now.Add(-time.Nanosecond)
-	endless := queuedRun()
+	endless := plannedRun()
 	endless.QueueDeadline = time.Time{}
 	failed := running()
 	failed.QueueDeadline = now.Add(-time.Hour)
@@ -88,10 +130,11 @@ func TestAcquireSlot(t *testing.T) {
 		kind     fault.Kind
 		attempts int
 	}{
-		{"granted, at the last moment", queuedRun(), 1, Slot{Granted: true}, "", 1},
+		{"granted, at the last moment", plannedRun(), 1, Slot{Granted: true}, "", 1},
+		{"without a plan", queuedRun(), 1, Slot{}, fault.Conflict, 0},
 		{"granted without a deadline", endless, 1, Slot{Granted: true}, "", 1},
 		{"expired", late, 1, Slot{Expired: true}, "", 0},
-		{"cancel requested", canceled(queuedRun()), 1, Slot{CancelRequested: true}, "", 0},
+		{"cancel requested", canceled(plannedRun()), 1, Slot{CancelRequested: true}, "", 0},
 		{"cancel wins against expiry", canceled(late), 1, Slot{CancelRequested: true}, "", 0},
 		{"repeat", running(), 1, Slot{Granted: true}, "", 1},
 		{"repeat after a cancel", canceled(running()), 1, Slot{CancelRequested: true}, "", 1},

@@ -89,5 +89,5 @@
 //
 // Manifest.APIVersion and Envelope.V name the version of the contract. Within
 // one version nothing is removed or redefined. The manifest fields tools,
-// secrets and egress are reserved for later and refused until then.
+// secrets and egress say what an agent asks for; nothing grants it yet.
 package agentruntime

@@ -26,6 +26,10 @@ const (
 	MaxCommandBytes  = 4096 // of one item
 	MaxEnvVars       = 32
 	MaxEnvBytes      = 4096 // of one value
+	MaxTools         = 64
+	MaxSecrets       = 32
+	MaxEgress        = 64
+	MaxHostLength    = 253
 )
 
 // Manifest is agent.yaml: what a publisher says about one version of an agent.
@@ -56,6 +60,23 @@ type Manifest struct {
 	// ^[A-Z][A-Z0-9_]{0,63}$ but not AGENT_… or HOME, values of at most 4096
 	// bytes.
 	Env map[string]string `json:"env,omitempty"`
+
+	// Tools, Secrets and Egress are the permissions that the agent asks for.
+	// Buyers see them and must consent. Nothing grants them yet: an agent has
+	// no network, no secret and no tool, whatever its manifest says. No list
+	// has an entry twice.
+
+	// Tools are names of tools: at most 64, each matches
+	// ^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?$.
+	Tools []string `json:"tools,omitempty"`
+	// Secrets are names of secrets of the buyer: at most 32, each matches
+	// ^[A-Z][A-Z0-9_]{0,63}$.
+	Secrets []string `json:"secrets,omitempty"`
+	// Egress are hosts to connect to: at most 64. A host is a lower-case DNS
+	// name of two labels or more, never an address. "*." before it means every
+	// name below it and not the name itself; ":PORT" after it means that port
+	// only.
+	Egress []string `json:"egress,omitempty"`
 }
 
 // Resources is what one attempt may use. The supervisor's few MiB count, too.
@@ -95,13 +116,10 @@ func DefaultTimeouts() Timeouts {
 // matches names without regard to case; a contract should not.
 var manifestKeys = map[string][]string{
 	"": {"api_version", "name", "version", "summary", "command", "input_schema",
-		"output_schema", "resources", "timeouts", "env"},
+		"output_schema", "resources", "timeouts", "env", "tools", "secrets", "egress"},
 	"/resources": {"cpu_millis", "memory_mib", "disk_mib"},
 	"/timeouts":  {"run_seconds", "start_seconds", "grace_seconds"},
 }
-
-// reservedKeys are refused now and will mean something later.
-var reservedKeys = []string{"tools", "secrets", "egress"}
 
 // ParseManifest reads a manifest from JSON, fills in the defaults and validates
 // it. Unknown fields are errors. All errors are fault.Invalid (fault.TooLarge
@@ -120,8 +138,14 @@ func ParseManifest(data []byte) (Manifest, error) {
 	}
 	// A schema that is null is one that is absent; white space has no meaning.
 	m.InputSchema, m.OutputSchema = compactRaw(m.InputSchema), compactRaw(m.OutputSchema)
+	// Neither has an empty list: equal manifests have equal JSON.
 	if len(m.Env) == 0 {
 		m.Env = nil
+	}
+	for _, list := range []*[]string{&m.Tools, &m.Secrets, &m.Egress} {
+		if len(*list) == 0 {
+			*list = nil
+		}
 	}
 	if err := m.Validate(); err != nil {
 		return Manifest{}, err
@@ -142,9 +166,6 @@ func unknownFields(data []byte) []fault.Field {
 		for _, key := range sortedKeys(object) {
 			pointer := at + "/" + escapePointer(key)
 			switch {
-			case at == "" && slices.Contains(reservedKeys, key):
-				fields = append(fields, fault.Field{Pointer: pointer,
-					Message: "is reserved for a later version of the contract"})
 			case !slices.Contains(manifestKeys[at], key):
 				fields = append(fields, fault.Field{Pointer: pointer, Message: "is not a field of " + APIVersion})
 			case manifestKeys[pointer] != nil:

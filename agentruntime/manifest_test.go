@@ -31,13 +31,17 @@ func TestParseManifestKeepsWhatIsSaid(t *testing.T) {
 		"command": ["sh", "-c", "echo '{}'", ""],
 		"input_schema": { "type": "object" }, "output_schema": true,
 		"resources": {"cpu_millis": 10}, "timeouts": {"grace_seconds": 0},
-		"env": {"MODE": "fast"}}`))
+		"env": {"MODE": "fast"},
+		"tools": ["search"], "secrets": ["TOKEN"], "egress": ["b.example.com", "a.example.com:443"]}`))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"type":"object"}`, string(m.InputSchema))
 	require.Equal(t, "true", string(m.OutputSchema))
 	require.Equal(t, agentruntime.Resources{CPUMillis: 10, MemoryMiB: 128, DiskMiB: 64}, m.Resources)
 	require.Equal(t, agentruntime.Timeouts{RunSeconds: 300, StartSeconds: 120}, m.Timeouts, "an explicit 0 is no default")
 	require.Equal(t, map[string]string{"MODE": "fast"}, m.Env)
+	require.Equal(t, []string{"search"}, m.Tools)
+	require.Equal(t, []string{"TOKEN"}, m.Secrets)
+	require.Equal(t, []string{"b.example.com", "a.example.com:443"}, m.Egress)
 }
 
 // with returns the smallest manifest with one field set to a JSON value.
@@ -120,9 +124,10 @@ func TestParseManifestNamesTheWrongField(t *testing.T) {
 		{"env", `{"HOME":"/"}`, "/env/HOME"},
 		{"env", `{"X":"a\u0000"}`, "/env/X"},
 		{"env", `{"X":` + long(4097) + `}`, "/env/X"},
-		{"tools", `[]`, "/tools"},
-		{"secrets", `[]`, "/secrets"},
-		{"egress", `[]`, "/egress"},
+		{"tools", `"search"`, "/tools"},
+		{"secrets", `{"TOKEN":true}`, "/secrets"},
+		{"egress", `[7]`, "/egress"},
+		{"Egress", `[]`, "/Egress"},
 		{"Name", `"x"`, "/Name"},
 		{"a~b", `1`, "/a~0b"},
 	} {
@@ -159,6 +164,8 @@ func FuzzParseManifest(f *testing.F) {
 	f.Add([]byte(with("input_schema", `{"a":"<&>\u2028"}`)))
 	f.Add([]byte(with("env", `{"A":"1"}`)))
 	f.Add([]byte(with("resources", `null`)))
+	f.Add([]byte(with("tools", `[]`)))
+	f.Add([]byte(with("egress", `["*.example.com:443"]`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := agentruntime.ParseManifest(data)
 		if err != nil {

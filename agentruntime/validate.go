@@ -58,6 +58,7 @@ func (m Manifest) Validate() error {
 	f.between(m.Timeouts.StartSeconds, 5, 3600, "/timeouts/start_seconds")
 	f.between(m.Timeouts.GraceSeconds, 0, 600, "/timeouts/grace_seconds")
 	m.validateEnv(&f)
+	m.validatePermissions(&f)
 	if len(f) > 0 {
 		return invalidManifest(f)
 	}

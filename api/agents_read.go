@@ -32,12 +32,12 @@ type listVersionsInput struct {
 type versionInput struct {
 	Publisher string `path:"publisher"`
 	Name      string `path:"name"`
-	Version   string `path:"version" doc:"A number, or latest." example:"latest"`
+	Version   string `path:"version" maxLength:"64" doc:"A number, a channel, or latest." example:"latest"`
 }
 
 type validateRequest struct {
 	Input   json.RawMessage `json:"input" doc:"Any JSON value." example:"{\"prompt\": \"hello world\"}"`
-	Version string          `json:"version,omitempty" maxLength:"64" doc:"A number, or latest, which is the default." example:"latest"`
+	Version string          `json:"version,omitempty" maxLength:"64" doc:"A number, a channel, or latest. Default: as for a run." example:"latest"`
 }
 
 type validateInput struct {
@@ -62,36 +62,44 @@ type (
 func (a *app) routeAgents() {
 	handle(a, route{
 		id: "publish-version", method: http.MethodPost, path: "/v1/agents", tag: tagAgents,
-		scope: marketplace.ScopeAgentsWrite, status: http.StatusCreated, alsoStatus: http.StatusOK,
+		action: marketplace.ActAgentsPublish, status: http.StatusCreated, alsoStatus: http.StatusOK,
 		summary: "Publish a version of an agent",
 		description: "The publisher is your organization. A version never changes: publishing the same content again answers 200, " +
-			"another content under a number that is taken answers 409.",
+			"and points the channels at it; another content under a number that is taken answers 409.",
 		problems: []string{"manifest_invalid", "manifest_too_large", "version_invalid", "version_taken",
 			"agent_taken"},
 	}, a.publish)
 	handle(a, route{
-		id: "list-agents", method: http.MethodGet, path: "/v1/agents", tag: tagAgents, scope: marketplace.ScopeAgentsRead,
-		summary: "List the agents that your organization has, or had, a right to", problems: []string{"cursor_invalid"},
+		id: "list-agents", method: http.MethodGet, path: "/v1/agents", tag: tagAgents, action: marketplace.ActAgentsRead,
+		summary:     "List the agents that your organization has, or had, a right to",
+		description: "Finds again what your organization publishes, has ordered or was granted. What it could order is in the catalog.", problems: []string{"cursor_invalid"},
 	}, a.listAgents)
 	handle(a, route{
 		id: "get-agent", method: http.MethodGet, path: "/v1/agents/{publisher}/{name}", tag: tagAgents,
-		scope: marketplace.ScopeAgentsRead, summary: "Get an agent", problems: []string{"agent_not_found"},
+		action: marketplace.ActAgentsRead, summary: "Get an agent",
+		description: "Answers with everything that decides about using it: the listing, the price and those that are announced, what it asks for, " +
+			"what your organization may do, which version it runs, and the update that waits.",
+		problems: []string{"agent_not_found"},
 	}, a.getAgent)
 	handle(a, route{
 		id: "list-versions", method: http.MethodGet, path: "/v1/agents/{publisher}/{name}/versions", tag: tagAgents,
-		scope: marketplace.ScopeAgentsRead, summary: "List the versions of an agent, the last published first",
-		problems: []string{"agent_not_found", "cursor_invalid"},
+		action: marketplace.ActAgentsRead, summary: "List the versions of an agent, the last published first",
+		description: "Shows what can be run and pinned.",
+		problems:    []string{"agent_not_found", "cursor_invalid"},
 	}, a.listVersions)
 	handle(a, route{
 		id: "get-version", method: http.MethodGet, path: "/v1/agents/{publisher}/{name}/versions/{version}", tag: tagAgents,
-		scope: marketplace.ScopeAgentsRead, summary: "Get a version with its manifest",
-		problems: []string{"agent_not_found", "version_not_found"},
+		action: marketplace.ActAgentsRead, summary: "Get a version with its manifest",
+		description: "Shows what a version takes and answers, what it asks of its buyer, and what is new in it.",
+		problems:    []string{"agent_not_found", "version_not_found"},
 	}, a.getVersion)
 	handle(a, route{
 		id: "validate-input", method: http.MethodPost, path: "/v1/agents/{publisher}/{name}/validate-input", tag: tagAgents,
-		scope: marketplace.ScopeAgentsRead, summary: "Check an input without running the agent",
-		problems: []string{"agent_not_found", "version_not_found", "input_invalid", "input_too_large"},
+		action: marketplace.ActAgentsRead, summary: "Check an input without running the agent",
+		description: "Tells a caller every wrong place of an input, and costs nothing.",
+		problems:    []string{"agent_not_found", "version_not_found", "input_invalid", "input_too_large"},
 	}, a.validateInput)
+	a.routeChanges()
 }
 
 func (a *app) listAgents(ctx context.Context, in *listAgentsInput) (*agentsAnswer, error) {
@@ -99,7 +107,7 @@ func (a *app) listAgents(ctx context.Context, in *listAgentsInput) (*agentsAnswe
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.Agents.AgentsFor(ctx, requestOf(ctx).caller.org, product.AgentQuery{
+	found, err := a.Agents.AgentsFor(ctx, requestOf(ctx).caller.OrgID, product.AgentQuery{
 		Text: in.Query, Before: before, Limit: in.Limit + 1,
 	})
 	if err != nil {
@@ -108,25 +116,12 @@ func (a *app) listAgents(ctx context.Context, in *listAgentsInput) (*agentsAnswe
 	return &agentsAnswer{pageOf(found, in.Limit, func(g product.Agent) ids.Agent { return g.ID }, a.agentBody)}, nil
 }
 
-func (a *app) getAgent(ctx context.Context, in *agentInput) (*agentAnswer, error) {
-	agent, entitlement, err := a.visibleAgent(ctx, in.Publisher, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	body := a.agentBody(agent)
-	body.Entitlement = &entitlementBody{Allowed: true, Source: string(entitlement.Source), ExpiresAt: when(entitlement.ExpiresAt)}
-	if err := entitlement.Check(a.Now()); err != nil {
-		body.Entitlement.Allowed, body.Entitlement.Code = false, fault.From(err).Code
-	}
-	return &agentAnswer{body}, nil
-}
-
 func (a *app) listVersions(ctx context.Context, in *listVersionsInput) (*versionsAnswer, error) {
 	before, err := decodeCursor[ids.Version](ids.PrefixVersion, in.Cursor)
 	if err != nil {
 		return nil, err
 	}
-	agent, _, err := a.visibleAgent(ctx, in.Publisher, in.Name)
+	agent, _, err := a.claim(ctx, in.Publisher, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +134,11 @@ func (a *app) listVersions(ctx context.Context, in *listVersionsInput) (*version
 }
 
 func (a *app) getVersion(ctx context.Context, in *versionInput) (*oneVersion, error) {
-	agent, _, err := a.visibleAgent(ctx, in.Publisher, in.Name)
+	agent, _, err := a.claim(ctx, in.Publisher, in.Name)
 	if err != nil {
 		return nil, err
 	}
-	version, err := a.version(ctx, agent, in.Version)
+	version, err := a.namedVersion(ctx, agent, in.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +146,11 @@ func (a *app) getVersion(ctx context.Context, in *versionInput) (*oneVersion, er
 }
 
 func (a *app) validateInput(ctx context.Context, in *validateInput) (*validAnswer, error) {
-	agent, _, err := a.visibleAgent(ctx, in.Publisher, in.Name)
+	agent, claim, err := a.claim(ctx, in.Publisher, in.Name)
 	if err != nil {
 		return nil, err
 	}
-	version, err := a.version(ctx, agent, orLatest(in.Body.Version))
+	version, _, err := a.version(ctx, agent, claim, in.Body.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -163,13 +158,6 @@ func (a *app) validateInput(ctx context.Context, in *validateInput) (*validAnswe
 		return nil, err
 	}
 	return &validAnswer{validBody{Valid: true, Version: version.Number}}, nil
-}
-
-func orLatest(version string) string {
-	if version == "" {
-		return product.Latest
-	}
-	return version
 }
 
 // checkInput checks an input against the schema of a version.

@@ -34,26 +34,30 @@ func TestPublish(t *testing.T) {
 func TestPublishIsMendedByARepeat(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.market.set(func(o *layer1) { o.grantErr = errors.New("the process died here") })
+	f.market.set(func(o *layer1) { o.entitleErr = errors.New("the process died here") })
 	require.Equal(t, http.StatusInternalServerError, f.post("/v1/agents", publication("1.0.0")).status)
-	require.Equal(t, http.StatusNotFound, f.get("/v1/agents/acme/greeter").status)
-	f.market.set(func(o *layer1) { o.grantErr = nil })
+	require.Empty(t, f.items(f.get("/v1/entitlements"), "source"))
+	f.market.set(func(o *layer1) { o.entitleErr = nil })
 	require.Equal(t, http.StatusOK, f.post("/v1/agents", publication("1.0.0")).status)
-	require.Equal(t, http.StatusOK, f.get("/v1/agents/acme/greeter").status)
+	require.Equal(t, []string{"ownership"}, f.items(f.get("/v1/entitlements"), "source"))
 }
 
 func TestPublishKeepsTheEntitlementThatIsThere(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.publish("1.0.0")
-	agent, err := f.agents.AgentByName(t.Context(), "acme", "greeter")
+	rights, err := f.market.Entitlements(t.Context(), f.org.ID, "", 10)
 	require.NoError(t, err)
-	revoked := marketplace.NewEntitlement(f.org.ID, agent.ID, marketplace.SourceOwnership, now)
-	revoked.RevokedAt = now
-	require.NoError(t, f.market.Grant(t.Context(), revoked))
+	require.Len(t, rights, 1)
+	_, err = f.market.UpdateEntitlement(t.Context(), setUp, f.org.ID, rights[0].ID, now, func(e *marketplace.Entitlement) error {
+		e.RevokedAt = now
+		return nil
+	})
+	require.NoError(t, err)
 	f.publish("1.1.0")
-	body := f.get("/v1/agents/acme/greeter").json(t)
-	require.Equal(t, map[string]any{"allowed": false, "code": "entitlement_revoked", "source": "ownership"}, body["entitlement"])
+	got := f.post("/v1/agents/acme/greeter/runs", `{"input":{"prompt":"hello"}}`)
+	require.Equal(t, http.StatusForbidden, got.status, got.text)
+	require.Equal(t, "entitlement_revoked", got.json(t)["code"])
 }
 
 func TestReadAgents(t *testing.T) {
@@ -84,7 +88,9 @@ func TestReadAgents(t *testing.T) {
 	require.Equal(t, map[string]any{"allowed": true, "source": "ownership"}, body["entitlement"])
 	require.Equal(t, map[string]any{
 		"self": "/v1/agents/acme/greeter", "versions": "/v1/agents/acme/greeter/versions",
-		"runs": "/v1/agents/acme/greeter/runs", "web": "http://web.test/agents/acme/greeter",
+		"channels": "/v1/agents/acme/greeter/channels", "reviews": "/v1/agents/acme/greeter/reviews",
+		"estimate": "/v1/agents/acme/greeter/estimate", "runs": "/v1/agents/acme/greeter/runs",
+		"web": "http://web.test/agents/acme/greeter",
 	}, body["urls"])
 
 	versions := f.get("/v1/agents/acme/greeter/versions").json(t)["items"].([]any)

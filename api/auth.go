@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -12,36 +13,32 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 
+	"agentmarket/audit"
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/marketplace"
 )
 
-// caller is who makes a request.
-type caller struct {
-	org ids.Org
-	key ids.Key // empty: the smoke test from this computer
-}
-
 type middleware = func(ctx huma.Context, next func(huma.Context))
 
-// authorize lets a request pass that carries an API key with the scope and is
-// within its rate limit.
-func (a *app) authorize(scope marketplace.Scope) middleware {
+// authorize lets a request pass whose caller may do the action and is within his
+// rate limit.
+func (a *app) authorize(action marketplace.Action) middleware {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := humagin.Unwrap(ctx)
-		key, err := a.authenticate(c.Request.Context(), c.Request.Header)
+		caller, err := a.authenticate(c.Request.Context(), c.Request.Header)
 		if err != nil {
 			a.fail(c, err)
 			return
 		}
-		requestOf(c.Request.Context()).caller = caller{org: key.OrgID, key: key.ID}
-		touch, err := a.spend(c.Writer.Header(), string(key.ID))
+		requestOf(c.Request.Context()).caller = caller
+		bucket := cmp.Or(string(caller.KeyID), string(caller.OrgID)+"/"+string(caller.UserID))
+		touch, err := a.spend(c.Writer.Header(), bucket)
 		if err == nil {
-			err = requireScope(key, scope)
+			err = permitted(caller, action)
 		}
-		if touch {
-			a.touch(c.Request.Context(), key.ID)
+		if touch && caller.KeyID != "" {
+			a.touch(c.Request.Context(), caller.KeyID)
 		}
 		if err != nil {
 			a.fail(c, err)
@@ -51,38 +48,93 @@ func (a *app) authorize(scope marketplace.Scope) middleware {
 	}
 }
 
-// authenticate finds the key of a request with one query. A key that does not
-// exist and a wrong secret get the same answer.
-func (a *app) authenticate(ctx context.Context, header http.Header) (marketplace.APIKey, error) {
+// authenticate finds the caller of a request, by an API key with one query. A key
+// that does not exist and a wrong secret get the same answer.
+func (a *app) authenticate(ctx context.Context, header http.Header) (marketplace.Principal, error) {
 	invalid := fault.New(fault.Unauthenticated, "key_invalid", "the API key is not valid")
 	text := header.Get("Authorization")
 	if text == "" {
-		return marketplace.APIKey{}, newProblem(http.StatusUnauthorized, "key_missing",
+		return marketplace.Principal{}, newProblem(http.StatusUnauthorized, "key_missing",
 			"send an API key as Authorization: Bearer amk_…").
 			with("WWW-Authenticate", `Bearer realm="agentmarket"`)
 	}
 	scheme, token, _ := strings.Cut(text, " ")
-	prefix, secret, ok := marketplace.ParseToken(strings.TrimLeft(token, " "))
-	if !strings.EqualFold(scheme, "Bearer") || !ok {
-		return marketplace.APIKey{}, invalid
+	token = strings.TrimLeft(token, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return marketplace.Principal{}, invalid
+	}
+	prefix, secret, ok := marketplace.ParseToken(token)
+	if !ok && a.Identity != nil && !strings.HasPrefix(token, "amk_") {
+		return a.authenticatePerson(ctx, header, token)
+	}
+	if !ok {
+		return marketplace.Principal{}, invalid
 	}
 	key, err := a.Marketplace.APIKeyByPrefix(ctx, prefix)
 	if fault.Is(err, fault.NotFound) {
-		return marketplace.APIKey{}, invalid
+		return marketplace.Principal{}, invalid
 	}
 	if err != nil {
-		return marketplace.APIKey{}, fmt.Errorf("find API key: %w", err)
+		return marketplace.Principal{}, fmt.Errorf("find API key: %w", err)
 	}
-	return key, key.Verify(secret, a.Now())
+	return key.Principal(), key.Verify(secret, a.Now())
 }
 
-func requireScope(key marketplace.APIKey, scope marketplace.Scope) error {
-	err := key.Require(scope)
+// headerOrganization names the organization that a person acts in, who may be a
+// member of several. A key has only one.
+const headerOrganization = "Agentmarket-Organization"
+
+// authenticatePerson finds the member whom the identity provider vouches for. A
+// person without a verified address, and one who is no member, are nobody here.
+func (a *app) authenticatePerson(ctx context.Context, header http.Header, token string) (marketplace.Principal, error) {
+	nobody := fault.New(fault.Unauthenticated, "key_invalid", "the token does not identify a member of the organization")
+	person, err := a.Identity.Identify(ctx, token)
+	if err != nil {
+		return marketplace.Principal{}, fmt.Errorf("identify person: %w", err)
+	}
+	email, err := marketplace.NormalEmail(person.Email, "")
+	if err != nil || !person.EmailVerified {
+		return marketplace.Principal{}, nobody
+	}
+	org, err := a.Marketplace.OrganizationByName(ctx, header.Get(headerOrganization))
+	var member marketplace.Member
 	if err == nil {
-		return nil
+		member, err = a.Marketplace.MemberByEmail(ctx, org.ID, email)
+	}
+	if fault.Is(err, fault.NotFound) {
+		return marketplace.Principal{}, nobody
+	}
+	if err != nil {
+		return marketplace.Principal{}, fmt.Errorf("find member: %w", err)
+	}
+	return marketplace.Principal{
+		OrgID: org.ID, UserID: member.User.ID, Teams: member.Teams, Role: member.Role, Scopes: marketplace.AllScopes(),
+	}, nil
+}
+
+func permitted(caller marketplace.Principal, action marketplace.Action) error {
+	err := caller.Require(action)
+	if err == nil || fault.From(err).Code != "scope_missing" {
+		return err
 	}
 	return problemFrom(err).with("WWW-Authenticate",
-		fmt.Sprintf(`Bearer realm="agentmarket", error="insufficient_scope", scope=%q`, scope))
+		fmt.Sprintf(`Bearer realm="agentmarket", error="insufficient_scope", scope=%q`, action.Scope()))
+}
+
+// actor is the caller for the audit log.
+func actor(ctx context.Context) audit.Actor {
+	r := requestOf(ctx)
+	return r.caller.Actor(r.id)
+}
+
+// organization finds the organization of a path. The caller's own, and for
+// operators every one; others do not exist.
+func (a *app) organization(ctx context.Context, name string) (marketplace.Organization, error) {
+	org, err := a.Marketplace.OrganizationByName(ctx, name)
+	if fault.Is(err, fault.NotFound) || err == nil && !requestOf(ctx).caller.Reaches(org.ID) {
+		return marketplace.Organization{}, fault.Newf(fault.NotFound, "organization_not_found", "there is no organization %s", name)
+	}
+	return org, err
 }
 
 // spend takes a request from the budget of a caller and says in the headers
@@ -128,10 +180,12 @@ func (a *app) authorizeSmokeTest(ctx huma.Context, next func(huma.Context)) {
 	keyless := a.SmokeTest != nil && a.SmokeTest.OrgID != "" &&
 		c.Request.Header.Get("Authorization") == "" && fromThisComputer(c.Request)
 	if !keyless {
-		a.authorize(marketplace.ScopeRunsWrite)(ctx, next)
+		a.authorize(marketplace.ActRunsStart)(ctx, next)
 		return
 	}
-	requestOf(c.Request.Context()).caller = caller{org: a.SmokeTest.OrgID}
+	requestOf(c.Request.Context()).caller = marketplace.Principal{
+		OrgID: a.SmokeTest.OrgID, Role: marketplace.RoleMember, Scopes: []marketplace.Scope{marketplace.ScopeRunsWrite},
+	}
 	if _, err := a.spend(c.Writer.Header(), "loopback"); err != nil {
 		a.fail(c, err)
 		return

@@ -1,23 +1,18 @@
 package api_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/api"
+	"agentmarket/audit"
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/infra"
@@ -36,12 +31,14 @@ type fixture struct {
 	t      *testing.T
 	server api.Server
 	http   *httptest.Server
+	clock  *clock
 	market *layer1
 	agents product.AgentStore
 	runs   product.RunStore
 	engine *engine
 	logs   *clusterLogs
 	blobs  *memory
+	images *registry
 	log    *lines
 	org    marketplace.Organization
 	token  string
@@ -55,14 +52,16 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	require.NoError(t, db.Migrate(t.Context()))
 	f := &fixture{
-		t: t, market: &layer1{Store: db.Marketplace()},
+		t: t, clock: &clock{at: now}, images: &registry{}, market: &layer1{Store: db.Marketplace()},
 		agents: db.Agents(), runs: db.Runs(),
 		engine: &engine{ended: map[ids.Run]chan struct{}{}}, logs: &clusterLogs{}, blobs: &memory{}, log: &lines{},
 	}
 	f.server = api.Server{
-		Marketplace: f.market, Agents: f.agents, Runs: f.runs, Engine: f.engine, Logs: f.logs, Blobs: f.blobs,
+		Marketplace: f.market, Agents: f.agents, Channels: db.Agents(), Names: db.Agents(), Runs: db.Runs(),
+		Engine: f.engine, Logs: f.logs, Blobs: f.blobs, Images: f.images,
+		Policy: marketplace.DefaultPolicy(), Limits: product.DefaultLimits(),
 		Log: slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now: func() time.Time { return now }, Version: "v1.2.3", RunsNamespace: "agentmarket-runs",
+		Now: f.clock.now, Version: "v1.2.3", RunsNamespace: "agentmarket-runs",
 		TemporalWebURL: "http://temporal.test", WebURL: "http://web.test",
 		RateLimit: api.RateLimit{PerSecond: -1},
 	}
@@ -77,22 +76,63 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 	return f
 }
 
+// setUp is who does what a test needs before it begins.
+var setUp = audit.System("test")
+
+// organization makes an organization with an owner's key of every scope.
 func (f *fixture) organization(name string) (marketplace.Organization, string) {
 	f.t.Helper()
 	org, err := marketplace.NewOrganization(name, now)
 	require.NoError(f.t, err)
-	require.NoError(f.t, f.market.CreateOrganization(f.t.Context(), org))
+	require.NoError(f.t, f.market.CreateOrganization(f.t.Context(), setUp, org))
 	return org, f.key(org.ID, nil, marketplace.AllScopes()...)
 }
 
+// key makes a key of a program in the role owner, unless change says otherwise.
 func (f *fixture) key(org ids.Org, change func(*marketplace.APIKey), scopes ...marketplace.Scope) string {
 	f.t.Helper()
-	key, token := marketplace.NewAPIKey(org, "test", scopes, now)
+	key, token := marketplace.NewAPIKey(org, "test", marketplace.RoleOwner, scopes, now)
 	if change != nil {
 		change(&key)
 	}
-	require.NoError(f.t, f.market.CreateAPIKey(f.t.Context(), key))
+	require.NoError(f.t, f.market.CreateAPIKey(f.t.Context(), setUp, key))
 	return token.Reveal()
+}
+
+// roleKey makes a key of a program in any role, operator too, with every scope.
+func (f *fixture) roleKey(org ids.Org, role marketplace.Role) string {
+	f.t.Helper()
+	return f.key(org, func(k *marketplace.APIKey) { k.Role = role }, scopesOf(role)...)
+}
+
+func scopesOf(role marketplace.Role) []marketplace.Scope {
+	if role == marketplace.RoleOperator {
+		return append(marketplace.AllScopes(), marketplace.ScopePlatform)
+	}
+	return marketplace.AllScopes()
+}
+
+// operator makes a key of an operator, in an organization of the platform's own.
+func (f *fixture) operator() string {
+	f.t.Helper()
+	org, err := f.market.OrganizationByName(f.t.Context(), "platform")
+	if fault.Is(err, fault.NotFound) {
+		org, _ = f.organization("platform")
+	} else {
+		require.NoError(f.t, err)
+	}
+	return f.roleKey(org.ID, marketplace.RoleOperator)
+}
+
+// person makes somebody a member of an organization, with a personal key of
+// every scope.
+func (f *fixture) person(org ids.Org, email string, role marketplace.Role) (marketplace.Member, string) {
+	f.t.Helper()
+	user, err := marketplace.NewUser(email, "Ada Lovelace", now)
+	require.NoError(f.t, err)
+	member, err := f.market.AddMember(f.t.Context(), setUp, marketplace.Member{OrgID: org, User: user, Role: role, JoinedAt: now})
+	require.NoError(f.t, err)
+	return member, f.key(org, func(k *marketplace.APIKey) { k.UserID, k.Role = member.User.ID, role }, marketplace.AllScopes()...)
 }
 
 // manifest is a manifest whose input needs a prompt.
@@ -172,256 +212,4 @@ func (f *fixture) countRuns(org ids.Org) int {
 	found, err := f.runs.Runs(f.t.Context(), org, product.RunQuery{})
 	require.NoError(f.t, err)
 	return len(found)
-}
-
-type answer struct {
-	status int
-	header http.Header
-	text   string
-}
-
-func (a answer) json(t *testing.T) map[string]any {
-	t.Helper()
-	var v map[string]any
-	require.NoError(t, json.Unmarshal([]byte(a.text), &v), a.text)
-	return v
-}
-
-// call is a request in a test. The zero values: no body, the key of acme.
-type call struct {
-	method, path, body string
-	header             map[string]string
-	token              string
-	noToken            bool
-}
-
-func (f *fixture) request(ctx context.Context, c call) *http.Request {
-	f.t.Helper()
-	r, err := http.NewRequestWithContext(ctx, c.method, f.http.URL+c.path, strings.NewReader(c.body))
-	require.NoError(f.t, err)
-	if c.token == "" {
-		c.token = f.token
-	}
-	if !c.noToken {
-		r.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	if c.body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for name, value := range c.header {
-		r.Header.Set(name, value)
-	}
-	return r
-}
-
-func (f *fixture) do(c call) answer {
-	f.t.Helper()
-	response, err := http.DefaultClient.Do(f.request(f.t.Context(), c))
-	require.NoError(f.t, err)
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	require.NoError(f.t, err)
-	return answer{response.StatusCode, response.Header, string(body)}
-}
-
-func (f *fixture) get(path string) answer { return f.do(call{method: http.MethodGet, path: path}) }
-
-func (f *fixture) post(path, body string, header ...string) answer {
-	c := call{method: http.MethodPost, path: path, body: body, header: map[string]string{}}
-	for i := 0; i+1 < len(header); i += 2 {
-		c.header[header[i]] = header[i+1]
-	}
-	return f.do(c)
-}
-
-// layer1 is the store of the marketplace, which a test can make fail.
-type layer1 struct {
-	marketplace.Store
-	mu       sync.Mutex
-	grantErr error
-	keyErr   error
-	touched  int
-}
-
-func (o *layer1) Grant(ctx context.Context, e marketplace.Entitlement) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.grantErr != nil {
-		return o.grantErr
-	}
-	return o.Store.Grant(ctx, e)
-}
-
-func (o *layer1) APIKeyByPrefix(ctx context.Context, prefix string) (marketplace.APIKey, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.keyErr != nil {
-		return marketplace.APIKey{}, o.keyErr
-	}
-	return o.Store.APIKeyByPrefix(ctx, prefix)
-}
-
-func (o *layer1) TouchAPIKey(ctx context.Context, id ids.Key, at time.Time) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.touched++
-	return o.Store.TouchAPIKey(ctx, id, at)
-}
-
-func (o *layer1) set(change func(*layer1)) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	change(o)
-}
-
-// engine remembers what it was told. With hang it answers only when its caller
-// gives up.
-type engine struct {
-	mu      sync.Mutex
-	down    error
-	hang    bool
-	starts  []ids.Run
-	cancels []product.Cancel
-	started func(ids.Run) // called beside the first start
-	ended   map[ids.Run]chan struct{}
-}
-
-func (e *engine) set(change func(*engine)) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	change(e)
-}
-
-func (e *engine) tell(ctx context.Context, note func()) error {
-	e.mu.Lock()
-	down, hang := e.down, e.hang
-	if down == nil && !hang {
-		note()
-	}
-	e.mu.Unlock()
-	if hang {
-		<-ctx.Done()
-		return fault.Wrap(fault.Unavailable, ctx.Err(), "secret address of the engine")
-	}
-	return down
-}
-
-func (e *engine) StartRun(ctx context.Context, run product.Run) error {
-	return e.tell(ctx, func() {
-		e.starts = append(e.starts, run.ID)
-		if e.started != nil {
-			go e.started(run.ID)
-		}
-	})
-}
-
-func (e *engine) CancelRun(ctx context.Context, run product.Run) error {
-	return e.tell(ctx, func() { e.cancels = append(e.cancels, *run.Cancel) })
-}
-
-func (e *engine) channel(id ids.Run) chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ended[id] == nil {
-		e.ended[id] = make(chan struct{})
-	}
-	return e.ended[id]
-}
-
-func (e *engine) end(id ids.Run) { close(e.channel(id)) }
-
-func (e *engine) WaitRun(ctx context.Context, id ids.Run) error {
-	select {
-	case <-e.channel(id):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// clusterLogs has the live logs of attempts.
-type clusterLogs struct {
-	mu   sync.Mutex
-	live map[infra.Ref]func(context.Context, infra.LogOptions) io.ReadCloser
-	err  error
-}
-
-func (l *clusterLogs) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.err = err
-}
-
-func (l *clusterLogs) set(ref infra.Ref, open func(context.Context, infra.LogOptions) io.ReadCloser) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.live == nil {
-		l.live = map[infra.Ref]func(context.Context, infra.LogOptions) io.ReadCloser{}
-	}
-	l.live[ref] = open
-}
-
-func (l *clusterLogs) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions) (io.ReadCloser, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return nil, l.err
-	}
-	open := l.live[ref]
-	if open == nil {
-		return nil, fault.New(fault.NotFound, "log_not_ready", "there is no log yet")
-	}
-	return open(ctx, opts), nil
-}
-
-// memory is a blob store.
-type memory struct {
-	mu     sync.Mutex
-	bodies map[string]string
-}
-
-func (m *memory) put(key, body string) product.Blob {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.bodies == nil {
-		m.bodies = map[string]string{}
-	}
-	m.bodies[key] = body
-	return product.Blob{Key: key, Size: int64(len(body)), SHA256: "unused"}
-}
-
-func (m *memory) Get(_ context.Context, b product.Blob) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	body, ok := m.bodies[b.Key]
-	if !ok {
-		return nil, fault.New(fault.NotFound, "blob_not_found", "the body is not stored (any more)")
-	}
-	return []byte(body), nil
-}
-
-func (m *memory) Reader(ctx context.Context, key string) (io.ReadCloser, error) {
-	body, err := m.Get(ctx, product.Blob{Key: key})
-	if err != nil {
-		return nil, err
-	}
-	return io.NopCloser(bytes.NewReader(body)), nil
-}
-
-// lines collects a log.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

@@ -14,6 +14,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/marketplace"
 )
 
 // request is what is known of a request besides its parameters. It travels in
@@ -25,8 +26,8 @@ type request struct {
 	// control sets the deadlines of the connection.
 	control *http.ResponseController
 
-	caller caller // set by authorize
-	body   []byte // set by readBody
+	caller marketplace.Principal // set by authorize
+	body   []byte                // set by readBody
 }
 
 type requestKey struct{}
@@ -79,7 +80,7 @@ func (a *app) observe(c *gin.Context) {
 			slog.Int("status", c.Writer.Status()),
 			slog.Int64("duration_ms", time.Since(began).Milliseconds()),
 			slog.String("request_id", r.id),
-			slog.String("org_id", string(r.caller.org)),
+			slog.String("org_id", string(r.caller.OrgID)),
 			slog.Bool("client_gone", c.Request.Context().Err() != nil))
 	}()
 	c.Next()

@@ -27,10 +27,14 @@ func decodeCursor[T ~string](prefix, cursor string) (T, error) {
 	}
 	id, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || !ids.Valid(prefix, string(id)) {
-		return "", fault.New(fault.Invalid, "cursor_invalid", "the cursor is not one of this list").
-			WithFields(fault.Field{Pointer: "cursor", Message: "is not a next_cursor of this list"})
+		return "", errCursor()
 	}
 	return T(id), nil
+}
+
+func errCursor() error {
+	return fault.New(fault.Invalid, "cursor_invalid", "the cursor is not one of this list").
+		WithFields(fault.Field{Pointer: "cursor", Message: "is not a next_cursor of this list"})
 }
 
 // pageOf makes a page of what was found. Callers ask the store for one more than

@@ -125,7 +125,7 @@ func (a *app) problem(ctx context.Context, err error) *problem {
 	r := requestOf(ctx)
 	p.Instance, p.RequestID = r.path, r.id
 	if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
-		a.Log.ErrorContext(ctx, "request failed", "code", p.Code, "error", err, "request_id", r.id, "org_id", r.caller.org)
+		a.Log.ErrorContext(ctx, "request failed", "code", p.Code, "error", err, "request_id", r.id, "org_id", r.caller.OrgID)
 	}
 	return p
 }

@@ -75,9 +75,8 @@ func TestProblems(t *testing.T) {
 	require.NoError(t, err)
 	revoked := marketplace.NewEntitlement(buyer.ID, agent.ID, marketplace.SourceGrant, now)
 	revoked.RevokedAt = now
-	require.NoError(t, f.market.Grant(t.Context(), revoked))
+	require.NoError(t, f.market.Entitle(t.Context(), setUp, revoked))
 	runsBefore := f.countRuns(f.org.ID)
-	spec, _ := f.spec()
 	many := map[string]string{}
 	for i := range 33 {
 		many[fmt.Sprint(i)] = "x"
@@ -227,7 +226,6 @@ func TestProblems(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := f.do(tc.call)
 			requireProblem(t, tc.want, tc.call.path, got)
-			require.True(t, spec.documented(tc.call.method, tc.call.path, got, t), "the call's description does not list the problem")
 		})
 	}
 	require.Equal(t, runsBefore, f.countRuns(f.org.ID), "a refused request wrote a run")

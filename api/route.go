@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -16,7 +17,7 @@ import (
 type access int
 
 const (
-	withKey   access = iota // an API key with the route's scope
+	withKey   access = iota // a caller who may do the route's action
 	smokeTest               // a key, or nothing on this computer
 	public                  // everybody
 )
@@ -30,7 +31,7 @@ type route struct {
 	description      string
 
 	access access
-	scope  marketplace.Scope
+	action marketplace.Action
 
 	// status of the usual success and alsoStatus of another one with the same
 	// body (204 has none). 0: 200, and no other.
@@ -65,15 +66,19 @@ func handle[I, O any](a *app, r route, do func(context.Context, *I) (*O, error))
 	}
 	switch r.access {
 	case withKey:
-		op.Middlewares = append(op.Middlewares, a.authorize(r.scope))
-		op.Security = []map[string][]string{{securityScheme: {string(r.scope)}}}
+		op.Middlewares = append(op.Middlewares, a.authorize(r.action))
+		op.Security = []map[string][]string{{securityScheme: {string(r.action.Scope())}}}
+		a.actions[r.id] = r.action
 	case smokeTest:
 		op.Middlewares = append(op.Middlewares, a.authorizeSmokeTest)
-		op.Security = []map[string][]string{{securityScheme: {string(marketplace.ScopeRunsWrite)}}, {}}
+		op.Security = []map[string][]string{{securityScheme: {string(marketplace.ActRunsStart.Scope())}}, {}}
 	case public:
 		op.Security = []map[string][]string{}
 	}
-	if r.method == http.MethodPost {
+	if r.hasBody() {
+		if _, has := reflect.TypeFor[I]().FieldByName("Body"); !has {
+			r.optionalBody, op.RequestBody = true, a.emptyBody()
+		}
 		op.Middlewares = append(op.Middlewares, a.readBody(!r.optionalBody))
 	}
 	huma.Register(a.spec, op, func(ctx context.Context, in *I) (*O, error) {
@@ -92,14 +97,27 @@ func handle[I, O any](a *app, r route, do func(context.Context, *I) (*O, error))
 	}
 }
 
+// hasBody reports whether the call reads a body.
+func (r route) hasBody() bool {
+	return r.method == http.MethodPost || r.method == http.MethodPut || r.method == http.MethodPatch
+}
+
+// emptyRequest is the body of a call that needs none: nothing, or {}.
+type emptyRequest struct{}
+
+func (a *app) emptyBody() *huma.RequestBody {
+	schema := a.spec.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[emptyRequest](), true, "")
+	return &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+}
+
 // codes are all problems that a call may answer with.
 func (r route) codes() []string {
 	codes := []string{"internal"}
 	if r.access != public {
-		codes = append(codes, "key_missing", "key_invalid", "key_expired", "scope_missing",
+		codes = append(codes, "key_missing", "key_invalid", "key_expired", "role_missing", "scope_missing",
 			"rate_limited", "unavailable", "request_invalid")
 	}
-	if r.method == http.MethodPost {
+	if r.hasBody() {
 		codes = append(codes, "malformed_json", "body_too_large", "media_type_unsupported", "request_invalid")
 	}
 	codes = append(codes, r.problems...)

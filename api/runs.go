@@ -31,16 +31,15 @@ type (
 func (a *app) routeRuns() {
 	handle(a, route{
 		id: "start-run", method: http.MethodPost, path: "/v1/agents/{publisher}/{name}/runs", tag: tagRuns,
-		scope: marketplace.ScopeRunsWrite, status: http.StatusAccepted, alsoStatus: http.StatusCreated,
+		action: marketplace.ActRunsStart, status: http.StatusAccepted, alsoStatus: http.StatusCreated,
 		summary: "Start a run",
 		description: "202 when the run was accepted: it will run, or expire, whatever happens to this connection. " +
 			"With Prefer: wait=N the answer waits up to N seconds (60 at most) for the end of the run, and is 201 when it saw it. " +
 			"With an Idempotency-Key a repeat of the same request answers with the same run.",
-		problems: []string{"agent_not_found", "version_not_found", "not_entitled", "entitlement_expired",
-			"entitlement_revoked", "input_invalid", "input_too_large", "idempotency_key_invalid", "idempotency_key_reused"},
+		problems: append(denials(), "agent_not_found", "version_not_found", "input_invalid", "input_too_large", "idempotency_key_invalid", "idempotency_key_reused"),
 	}, a.startRun)
 	handle(a, route{
-		id: "list-runs", method: http.MethodGet, path: "/v1/runs", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "list-runs", method: http.MethodGet, path: "/v1/runs", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary: "List the runs of your organization, newest first", problems: []string{"cursor_invalid"}, anyQuery: true,
 		parameters: []*huma.Param{{
 			Name: "label.{key}", In: "query", Description: "Only runs with this value of a label; may be used for several labels.",
@@ -48,25 +47,26 @@ func (a *app) routeRuns() {
 		}},
 	}, a.listRuns)
 	handle(a, route{
-		id: "get-run", method: http.MethodGet, path: "/v1/runs/{id}", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "get-run", method: http.MethodGet, path: "/v1/runs/{id}", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary: "Get a run", problems: []string{"run_not_found"},
 	}, a.getRun)
 	handle(a, route{
 		id: "cancel-run", method: http.MethodPost, path: "/v1/runs/{id}/cancel", tag: tagRuns,
-		scope: marketplace.ScopeRunsWrite, status: http.StatusAccepted, optionalBody: true,
+		action: marketplace.ActRunsCancel, status: http.StatusAccepted, optionalBody: true,
 		summary: "Cancel a run",
 		description: "Durable: once it is accepted the run ends, whatever happens to this server. A second request changes nothing. " +
 			"The run carries the receipt.",
 		problems: []string{"run_not_found", "run_ended"},
 	}, a.cancelRun)
 	handle(a, route{
-		id: "get-output", method: http.MethodGet, path: "/v1/runs/{id}/output", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "get-output", method: http.MethodGet, path: "/v1/runs/{id}/output", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary:  "Get the result of a run: the JSON value itself",
 		content:  map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Description: "Any JSON value."}}},
 		problems: []string{"run_not_found", "output_not_ready", "no_output"},
 	}, a.getOutput)
+	a.routeReceipts()
 	handle(a, route{
-		id: "get-plan", method: http.MethodGet, path: "/v1/runs/{id}/plan", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "get-plan", method: http.MethodGet, path: "/v1/runs/{id}/plan", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary:  "Get the plan of a run: what was resolved to run, with which limits",
 		problems: []string{"run_not_found", "plan_not_ready"},
 	}, a.getPlan)
@@ -80,7 +80,7 @@ func (a *app) run(ctx context.Context, id string) (product.Run, error) {
 		return product.Run{}, absent
 	}
 	run, err := a.Runs.Run(ctx, ids.Run(id))
-	if fault.Is(err, fault.NotFound) || err == nil && run.OrgID != requestOf(ctx).caller.org {
+	if fault.Is(err, fault.NotFound) || err == nil && run.OrgID != requestOf(ctx).caller.OrgID {
 		return product.Run{}, absent
 	}
 	return run, err
@@ -182,7 +182,7 @@ func (a *app) listRuns(ctx context.Context, in *listRunsInput) (*runsAnswer, err
 	for _, status := range in.Status {
 		query.Statuses = append(query.Statuses, product.Status(status))
 	}
-	found, err := a.Runs.Runs(ctx, requestOf(ctx).caller.org, query)
+	found, err := a.Runs.Runs(ctx, requestOf(ctx).caller.OrgID, query)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +219,7 @@ func (a *app) cancelRun(ctx context.Context, in *cancelInput) (*runAnswer, error
 	if err != nil {
 		return nil, err
 	}
-	cancel := product.Cancel{RequestedBy: string(requestOf(ctx).caller.key)}
+	cancel := product.Cancel{RequestedBy: requestOf(ctx).caller.Actor("").ID}
 	if body := in.Body; body != nil {
 		cancel.Reason, cancel.Force = body.Reason, body.Force
 		if body.GraceSeconds != nil {

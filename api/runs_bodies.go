@@ -15,7 +15,7 @@ type runBody struct {
 	Agent         string            `json:"agent" example:"acme/greeter"`
 	Version       string            `json:"version" doc:"Pinned when the run was created." example:"1.2.0"`
 	ImageDigest   string            `json:"image_digest" example:"sha256:8f1f0c5a2a0c3c9d4d0fda4b8e0e7b9c6a5d4e3f2b1a0918273645546372819a"`
-	Status        string            `json:"status" doc:"queued, starting, running, canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired. The set may grow." example:"running"`
+	Status        string            `json:"status" doc:"queued, starting, running, canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired, budget_exhausted. The set may grow." example:"running"`
 	Reason        string            `json:"reason,omitempty" doc:"Why the run ended: ok, agent_error, deadline_exceeded, … The set may grow."`
 	Cause         string            `json:"cause,omitempty" doc:"Who can do something about the reason: agent, caller, publisher or platform."`
 	Message       string            `json:"message,omitempty" doc:"The reason in words."`
@@ -30,6 +30,8 @@ type runBody struct {
 	Output        json.RawMessage   `json:"output,omitempty" doc:"The result, when it has at most 64 KiB. Not in lists."`
 	LogTruncated  bool              `json:"log_truncated" doc:"Whether the kept log lacks its end."`
 	Labels        map[string]string `json:"labels,omitempty"`
+	Cost          *amountBody       `json:"cost,omitempty" doc:"What was charged; set when the run has ended."`
+	MaxCost       *amountBody       `json:"max_cost,omitempty" doc:"What the caller allowed it to cost."`
 	Cancel        *cancelBody       `json:"cancel,omitempty"`
 	URLs          runURLs           `json:"urls"`
 }
@@ -63,6 +65,7 @@ type runURLs struct {
 	Events   string `json:"events"`
 	Output   string `json:"output"`
 	Plan     string `json:"plan"`
+	Receipt  string `json:"receipt"`
 	Web      string `json:"web,omitempty"`
 	Temporal string `json:"temporal,omitempty" doc:"The run's workflow, for operators."`
 }
@@ -80,6 +83,7 @@ func (a *app) runSummary(run product.Run) runBody {
 		StartedAt: when(run.StartedAt), FinishedAt: when(run.FinishedAt),
 		InputBytes: run.InputSize, Labels: run.Labels, URLs: a.runURLs(run),
 		LogTruncated: run.Log != nil && run.Log.Truncated,
+		Cost:         amountBodyOrNil(run.Cost), MaxCost: amountBodyOrNil(run.Request.MaxCost),
 	}
 	if run.Output != nil {
 		body.OutputBytes = new(run.Output.Size)
@@ -139,7 +143,7 @@ func (a *app) runURLs(run product.Run) runURLs {
 	self := runPath(run)
 	urls := runURLs{
 		Self: self, Cancel: self + "/cancel", Logs: self + "/logs", Events: self + "/events",
-		Output: self + "/output", Plan: self + "/plan",
+		Output: self + "/output", Plan: self + "/plan", Receipt: self + "/receipt",
 	}
 	if a.WebURL != "" {
 		urls.Web = a.WebURL + "/runs/" + string(run.ID)
@@ -176,6 +180,9 @@ type planBody struct {
 	MaxOutputBytes int64             `json:"max_output_bytes"`
 	MaxLogBytes    int64             `json:"max_log_bytes"`
 	EntitlementID  string            `json:"entitlement_id"`
+	PriceID        string            `json:"price_id,omitempty" doc:"The price that the run keeps. Absent: it is free."`
+	Budget         *amountBody       `json:"budget,omitempty" doc:"What the run may cost at most."`
+	BudgetBound    bool              `json:"budget_bound,omitempty" doc:"The run deadline is what the budget pays for: reaching it ends the run as budget_exhausted."`
 	ResolvedAt     time.Time         `json:"resolved_at"`
 }
 
@@ -202,6 +209,6 @@ func planBodyOf(p product.Plan) planBody {
 			RunSeconds: seconds(p.Deadlines.Run), GraceSeconds: seconds(p.Deadlines.Grace),
 		},
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
-		EntitlementID: string(p.EntitlementID), ResolvedAt: p.ResolvedAt.UTC(),
+		EntitlementID: string(p.EntitlementID), PriceID: string(p.PriceID), Budget: amountBodyOrNil(p.Budget), BudgetBound: p.BudgetBound, ResolvedAt: p.ResolvedAt.UTC(),
 	}
 }

@@ -12,14 +12,17 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
 type startRunRequest struct {
 	Input               json.RawMessage   `json:"input" doc:"Any JSON value that matches the agent's input schema; at most 896 KiB." example:"{\"prompt\": \"hello world\"}"`
-	Version             string            `json:"version,omitempty" maxLength:"64" doc:"A number, or latest, which is the default. It is pinned now." example:"latest"`
+	Version             string            `json:"version,omitempty" maxLength:"64" doc:"A number, a channel, or latest; it is pinned now. Default: what your organization has installed, or else the channel stable; for the publisher latest." example:"1.2.0"`
 	RunTimeoutSeconds   int64             `json:"run_timeout_seconds,omitempty" minimum:"1" maximum:"86400" doc:"Bounds the agent's process. Default, and at most: what the agent's manifest says."`
 	QueueTimeoutSeconds int64             `json:"queue_timeout_seconds,omitempty" minimum:"1" maximum:"86400" doc:"After it the run expires instead of starting. Default: one hour."`
+	MaxCost             *amountBody       `json:"max_cost,omitempty" doc:"The run ends as budget_exhausted rather than cost more."`
 	Labels              map[string]string `json:"labels,omitempty" maxProperties:"32" doc:"For finding runs again. Keys: 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first. Values: at most 256 bytes."`
 }
 
@@ -67,12 +70,19 @@ func (a *app) startRun(ctx context.Context, in *startRunInput) (*startRunAnswer,
 	if err := checkLabels(in.Body.Labels); err != nil {
 		return nil, err
 	}
+	var most money.Amount
+	if in.Body.MaxCost != nil {
+		if most, err = a.amount(*in.Body.MaxCost, "/max_cost"); err != nil {
+			return nil, err
+		}
+	}
 	run, created, err := a.start(ctx, start{
-		publisher: in.Publisher, name: in.Name, version: orLatest(in.Body.Version),
+		publisher: in.Publisher, name: in.Name, version: in.Body.Version,
 		input: in.Body.Input, labels: in.Body.Labels, key: key,
 		request: product.Request{
 			RunTimeout:   time.Duration(in.Body.RunTimeoutSeconds) * time.Second,
 			QueueTimeout: time.Duration(in.Body.QueueTimeoutSeconds) * time.Second,
+			MaxCost:      most,
 		},
 	})
 	if err != nil {
@@ -97,32 +107,32 @@ func (a *app) startRun(ctx context.Context, in *startRunInput) (*startRunAnswer,
 // start checks who may run what with which input, stores the run, and tells the
 // engine. From the moment that the run is stored nothing that happens to this
 // request or to the engine stops it. The second result is false for a run that
-// the same request made before.
+// the same request made before, whatever has happened to the right since.
+//
+// The check here spares a denied caller a run that would be rejected; the one of
+// the workflow decides.
 func (a *app) start(ctx context.Context, s start) (product.Run, bool, error) {
-	agent, entitlement, err := a.visibleAgent(ctx, s.publisher, s.name)
+	from := requestOf(ctx).caller
+	if s.key != nil {
+		run, err := a.Runs.RunOfKey(ctx, from.OrgID, *s.key)
+		if err == nil {
+			return a.startedBefore(ctx, run)
+		}
+		if !fault.Is(err, fault.NotFound) {
+			return product.Run{}, false, err
+		}
+	}
+	agent, version, err := a.admissible(ctx, s)
 	if err != nil {
-		return product.Run{}, false, err
-	}
-	version, err := a.version(ctx, agent, s.version)
-	if err != nil {
-		return product.Run{}, false, err
-	}
-	now := a.Now()
-	if err := entitlement.Check(now); err != nil {
-		p := problemFrom(err)
-		p.Next = a.whereToGet(agent)
-		return product.Run{}, false, p
-	}
-	if err := checkInput(version, s.input); err != nil {
 		return product.Run{}, false, err
 	}
 	queue := s.request.QueueTimeout
 	if queue == 0 {
 		queue = product.DefaultQueueTimeout
 	}
-	from := requestOf(ctx).caller
+	now := a.Now()
 	run, created, err := a.Runs.CreateRun(ctx, product.Run{
-		ID: ids.New[ids.Run](ids.PrefixRun), OrgID: from.org, KeyID: from.key,
+		ID: ids.New[ids.Run](ids.PrefixRun), OrgID: from.OrgID, KeyID: from.KeyID, UserID: from.UserID,
 		AgentID: agent.ID, Agent: agent.FullName(),
 		VersionID: version.ID, Version: version.Number, Image: version.Image,
 		Status: product.StatusQueued, Labels: s.labels, Request: s.request,
@@ -131,18 +141,53 @@ func (a *app) start(ctx context.Context, s start) (product.Run, bool, error) {
 	if err != nil {
 		return product.Run{}, false, err
 	}
-	if created || run.Status == product.StatusQueued {
-		a.dispatch(ctx, run)
+	if !created {
+		return a.startedBefore(ctx, run)
 	}
-	return run, created, nil
+	a.dispatch(ctx, run)
+	return run, true, nil
 }
 
-// whereToGet is where the right to an agent can be had.
-func (a *app) whereToGet(agent product.Agent) string {
-	if a.WebURL != "" {
-		return a.WebURL + "/agents/" + agent.FullName()
+func (a *app) startedBefore(ctx context.Context, run product.Run) (product.Run, bool, error) {
+	if run.Status == product.StatusQueued {
+		a.dispatch(ctx, run)
 	}
-	return agentPath(agent.Publisher, agent.Name)
+	return run, false, nil
+}
+
+// admissible finds what is to run, and checks the right, the money and the input.
+func (a *app) admissible(ctx context.Context, s start) (product.Agent, product.Version, error) {
+	agent, claim, err := a.claim(ctx, s.publisher, s.name)
+	if err != nil {
+		return product.Agent{}, product.Version{}, err
+	}
+	version, _, err := a.version(ctx, agent, claim, s.version)
+	if fault.Is(err, fault.NotFound) { // a preview: the right comes first
+		if _, denial := claim.Decide(marketplace.Subject{MaxCost: s.request.MaxCost}, a.Now()); denial != nil {
+			return product.Agent{}, product.Version{}, a.denied(ctx, agent, denial)
+		}
+	}
+	if err != nil {
+		return product.Agent{}, product.Version{}, err
+	}
+	who, now := requestOf(ctx).caller, a.Now()
+	spending, err := a.spendingFor(ctx, claim)
+	if err != nil {
+		return product.Agent{}, product.Version{}, err
+	}
+	trial := product.Run{OrgID: who.OrgID, UserID: who.UserID, Request: s.request}
+	if _, err := claim.Admit(trial, a.subject(version, s.request), spending, a.Policy, now); err != nil {
+		return product.Agent{}, product.Version{}, a.denied(ctx, agent, err)
+	}
+	return agent, version, checkInput(version, s.input)
+}
+
+// spendingFor reads the spend limits where money may be spent.
+func (a *app) spendingFor(ctx context.Context, claim marketplace.Claim) (marketplace.Spending, error) {
+	if claim.OrgID == claim.Publisher || claim.Price == nil && len(claim.Entitlements) == 0 {
+		return marketplace.Spending{}, nil
+	}
+	return a.Marketplace.Spending(ctx, claim.OrgID, requestOf(ctx).caller.UserID, marketplace.MonthOf(a.Now()))
 }
 
 // dispatch tells the engine what is stored of a run, within a short budget and

@@ -31,6 +31,12 @@ type Engine interface {
 	WaitRun(ctx context.Context, run ids.Run) error
 }
 
+// RunStore keeps the execution records, and finds them by request.
+type RunStore interface {
+	product.RunStore
+	product.RunKeys
+}
+
 // Logs opens the log of an attempt while its container exists; fault.NotFound
 // while there is none. The reader ends when the context does.
 type Logs interface {
@@ -69,10 +75,27 @@ type RateLimit struct {
 type Server struct {
 	Marketplace marketplace.Store
 	Agents      product.AgentStore
-	Runs        product.RunStore
+	Channels    product.ChannelStore
+	Names       product.AgentNames
+	Runs        RunStore
 	Engine      Engine
 	Logs        Logs
 	Blobs       Blobs
+
+	// Policy is how the marketplace is configured. Its zero value charges no fee,
+	// needs no notice and no review; the currency is USD then.
+	Policy marketplace.Policy
+	// Limits are the platform's bounds of plans, for estimates. Default:
+	// product.DefaultLimits.
+	Limits product.Limits
+	// Images answers whether an image of a submission can be had. nil: images are
+	// not looked for.
+	Images marketplace.Images
+	// Payments collects payments into wallets. Default: an operator confirms
+	// them by hand.
+	Payments marketplace.PaymentProvider
+	// Identity verifies tokens of people. nil: callers have API keys.
+	Identity marketplace.IdentityProvider
 
 	// Checks are the dependencies that GET /readyz asks, by the name that it
 	// reports. Each has two seconds. None means always ready.
@@ -113,6 +136,7 @@ const defaultMaxFollowers = 256
 type app struct {
 	Server
 	spec      huma.API
+	actions   map[string]marketplace.Action // by operation
 	bodies    map[string]*jsonschema.Schema // by operation; nothing for calls without a body
 	limits    *limiter
 	followers chan struct{} // a place for each open stream
@@ -125,8 +149,13 @@ var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 // Handler returns the API. The Server must not change afterwards. It panics
 // when the description of the API contradicts itself, which a test finds.
 func (s *Server) Handler() http.Handler {
+	_, handler := s.app()
+	return handler
+}
+
+func (s *Server) app() (*app, http.Handler) {
 	quietGin()
-	a := &app{Server: *s, touches: make(chan struct{}, 8)}
+	a := &app{Server: *s, actions: map[string]marketplace.Action{}, touches: make(chan struct{}, 8)}
 	a.fillDefaults()
 	a.limits = newLimiter(a.RateLimit)
 	a.followers = make(chan struct{}, a.MaxFollowers)
@@ -144,10 +173,18 @@ func (s *Server) Handler() http.Handler {
 	a.routeSmokeTest()
 	a.routeAgents()
 	a.routeRuns()
+	a.routeOrganizations()
+	a.routeMembers()
+	a.routeKeys()
+	a.routeListings()
+	a.routeCatalog()
+	a.routeBuying()
+	a.routeBilling()
+	a.routePlatform()
 	a.routeStreams()
 	a.bodies = compileBodies(a.spec.OpenAPI())
 	a.serveDocs(engine)
-	return engine
+	return a, engine
 }
 
 func (a *app) fillDefaults() {
@@ -159,6 +196,15 @@ func (a *app) fillDefaults() {
 	}
 	if a.MaxFollowers <= 0 {
 		a.MaxFollowers = defaultMaxFollowers
+	}
+	if a.Policy.Currency == "" {
+		a.Policy.Currency = marketplace.DefaultPolicy().Currency
+	}
+	if a.Limits == (product.Limits{}) {
+		a.Limits = product.DefaultLimits()
+	}
+	if a.Payments == nil {
+		a.Payments = marketplace.ManualPayments{}
 	}
 	if a.TemporalNamespace == "" {
 		a.TemporalNamespace = "default"

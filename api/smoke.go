@@ -45,8 +45,8 @@ func (a *app) routeSmokeTest() {
 		status: http.StatusAccepted, summary: "Start the example agent",
 		description: "The shortest way from a prompt to a Kubernetes Job. On the computer that serves it may work without an API key; " +
 			"with a key the run belongs to the key's organization.",
-		problems: []string{"smoke_test_disabled", "agent_not_found", "version_not_found", "not_entitled",
-			"entitlement_expired", "entitlement_revoked", "input_invalid", "idempotency_key_invalid", "idempotency_key_reused"},
+		problems: append(denials(), "smoke_test_disabled", "agent_not_found", "version_not_found",
+			"input_invalid", "idempotency_key_invalid", "idempotency_key_reused"),
 	}, a.scheduleJob)
 }
 

@@ -24,14 +24,20 @@ const (
 
 // The tags of the calls, in the order of the documentation.
 const (
-	tagAgents = "agents"
-	tagRuns   = "runs"
-	tagHealth = "health"
+	tagCatalog      = "catalog"
+	tagAgents       = "agents"
+	tagRuns         = "runs"
+	tagBuying       = "buying"
+	tagBilling      = "billing"
+	tagPublishing   = "publishing"
+	tagOrganization = "organization"
+	tagPlatform     = "platform"
+	tagHealth       = "health"
 )
 
 const introduction = `Start AI agents as durable runs and follow them.
 
-Every call under /v1 needs an API key: ` + "`Authorization: Bearer amk_…`" + `.
+Every call under /v1 needs an API key (but the one that accepts an invitation): ` + "`Authorization: Bearer amk_…`" + `.
 Times are RFC 3339 in UTC, durations are whole seconds with the suffix _seconds.
 Lists are newest first; pass next_cursor as cursor for the next page.
 Every answer that is no success is a problem document (RFC 9457) with a stable code.
@@ -48,8 +54,14 @@ func newSpec(engine *gin.Engine, version string, rewrite huma.Transformer) huma.
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "agentmarket", Version: version, Description: introduction},
 			Tags: []*huma.Tag{
-				{Name: tagAgents, Description: "What can run: agents and their immutable versions."},
+				{Name: tagCatalog, Description: "What there is: listings, their search and their reviews."},
+				{Name: tagAgents, Description: "What can run: agents, their immutable versions and their channels."},
 				{Name: tagRuns, Description: "What ran: the records of invocations."},
+				{Name: tagBuying, Description: "How to get the right to run an agent: estimates, orders, entitlements, updates and consents."},
+				{Name: tagBilling, Description: "What it costs: wallet, ledger, statements, spend limits."},
+				{Name: tagPublishing, Description: "How an agent is offered: listing, submission, grants, prices."},
+				{Name: tagOrganization, Description: "Who may what: members, teams, API keys, the audit log."},
+				{Name: tagPlatform, Description: "For operators of the platform."},
 				{Name: tagHealth, Description: "Whether the platform works."},
 			},
 			Components: &huma.Components{
@@ -112,7 +124,7 @@ func docsPage(spec *huma.OpenAPI) []byte {
 	for i, tag := range spec.Tags {
 		groups[i] = docsGroup{Name: tag.Name, Description: tag.Description}
 		for path, item := range spec.Paths {
-			for _, op := range []*huma.Operation{item.Get, item.Post} {
+			for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 				if op != nil && slices.Contains(op.Tags, tag.Name) {
 					groups[i].Calls = append(groups[i].Calls, docsOf(spec, path, op))
 				}

@@ -17,7 +17,7 @@ type streamAnswer struct{ Body func(huma.Context) }
 func (a *app) routeStreams() {
 	text := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
 	handle(a, route{
-		id: "get-logs", method: http.MethodGet, path: "/v1/runs/{id}/logs", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "get-logs", method: http.MethodGet, path: "/v1/runs/{id}/logs", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary: "Read the log of a run",
 		description: "What the agent wrote to stdout and stderr: live while it runs, afterwards from the archive. " +
 			"A run without a log yet has an empty one. With follow=true the answer begins when there is something to read, " +
@@ -27,7 +27,7 @@ func (a *app) routeStreams() {
 	}, a.getLogs)
 	events := a.spec.OpenAPI().Components.Schemas
 	handle(a, route{
-		id: "get-events", method: http.MethodGet, path: "/v1/runs/{id}/events", tag: tagRuns, scope: marketplace.ScopeRunsRead,
+		id: "get-events", method: http.MethodGet, path: "/v1/runs/{id}/events", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary: "Read the events of a run",
 		description: "Oldest first. With Accept: text/event-stream they come as they happen, each with its sequence number as id; " +
 			"the stream ends with the run and goes on after Last-Event-ID. 204 says that nothing will follow.",

@@ -32,18 +32,20 @@ func compileBodies(spec *huma.OpenAPI) map[string]*jsonschema.Schema {
 	const name = "openapi.json"
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
+	compiler.AssertFormat() // times, which could not be decoded
 	if err := compiler.AddResource(name, document); err != nil {
 		panic(fmt.Errorf("add OpenAPI document: %w", err))
 	}
 	bodies := map[string]*jsonschema.Schema{}
 	for _, item := range spec.Paths {
-		if item.Post == nil {
-			continue
-		}
-		body := item.Post.RequestBody.Content["application/json"].Schema
-		bodies[item.Post.OperationID], err = compiler.Compile(name + body.Ref)
-		if err != nil {
-			panic(fmt.Errorf("compile body of %s: %w", item.Post.OperationID, err))
+		for _, op := range []*huma.Operation{item.Post, item.Put, item.Patch} {
+			if op == nil {
+				continue
+			}
+			body := op.RequestBody.Content["application/json"].Schema
+			if bodies[op.OperationID], err = compiler.Compile(name + body.Ref); err != nil {
+				panic(fmt.Errorf("compile body of %s: %w", op.OperationID, err))
+			}
 		}
 	}
 	return bodies

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
+	"agentmarket/audit"
 	"agentmarket/internal/testenv"
 	"agentmarket/marketplace"
 	"agentmarket/store"
@@ -69,6 +70,7 @@ func Start(t testing.TB, more ...string) *Stack {
 		"AGENTMARKET_RUNS_NAMESPACE=" + s.Namespace,
 		"AGENTMARKET_MANAGE_NAMESPACE=true",
 		"AGENTMARKET_SMOKE_AGENT=examples/hello",
+		"AGENTMARKET_PRELOADED_IMAGES=agentmarket.local",
 		"KUBECONFIG=" + s.Kubeconfig,
 		"TEMPORAL_ADDRESS=" + address, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
 	}
@@ -99,7 +101,12 @@ func (s *Stack) deletePods(t testing.TB, run string) {
 	t.Helper()
 	pods := s.pods(t, run)
 	require.Len(t, pods, 1)
-	require.NoError(t, s.Kube.CoreV1().Pods(s.Namespace).Delete(t.Context(), pods[0].Name, metav1.DeleteOptions{}))
+	require.NoError(t, s.deletePod(t, pods[0].Name))
+}
+
+func (s *Stack) deletePod(t testing.TB, name string) error {
+	t.Helper()
+	return s.Kube.CoreV1().Pods(s.Namespace).Delete(t.Context(), name, metav1.DeleteOptions{})
 }
 
 // program starts a command of the platform.
@@ -148,10 +155,25 @@ func (s *Stack) organization(t testing.TB, name string) (marketplace.Organizatio
 	t.Helper()
 	org, err := marketplace.NewOrganization(name, time.Now())
 	require.NoError(t, err)
-	require.NoError(t, s.db.Marketplace().CreateOrganization(t.Context(), org))
-	key, token := marketplace.NewAPIKey(org.ID, "e2e", marketplace.AllScopes(), time.Now())
-	require.NoError(t, s.db.Marketplace().CreateAPIKey(t.Context(), key))
-	return org, token.Reveal()
+	require.NoError(t, s.db.Marketplace().CreateOrganization(t.Context(), setUp, org))
+	return org, s.key(t, org, marketplace.RoleOwner, marketplace.AllScopes())
+}
+
+// setUp is who made what was there before the test.
+var setUp = audit.System("e2e")
+
+func (s *Stack) key(t testing.TB, org marketplace.Organization, role marketplace.Role, scopes []marketplace.Scope) string {
+	t.Helper()
+	key, token := marketplace.NewAPIKey(org.ID, "e2e", role, scopes, time.Now())
+	require.NoError(t, s.db.Marketplace().CreateAPIKey(t.Context(), setUp, key))
+	return token.Reveal()
+}
+
+// as is the stack as another organization sees it.
+func (s *Stack) as(token string) *Stack {
+	other := *s
+	other.token = token
+	return &other
 }
 
 // registerExample publishes one of examples/agents.
@@ -189,11 +211,14 @@ func (s *Stack) registerShell(t testing.TB, name, script string, more map[string
 
 // runView is what the tests read of a run.
 type runView struct {
-	ID       string          `json:"id"`
-	Status   string          `json:"status"`
-	Reason   string          `json:"reason"`
-	Cause    string          `json:"cause"`
-	Message  string          `json:"message"`
+	ID      string `json:"id"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+	Cause   string `json:"cause"`
+	Message string `json:"message"`
+	Cost    *struct {
+		Micros int64 `json:"amount_micros"`
+	} `json:"cost"`
 	Output   json.RawMessage `json:"output"`
 	Attempts []struct {
 		Number int    `json:"number"`

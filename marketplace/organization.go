@@ -1,7 +1,6 @@
 package marketplace
 
 import (
-	"regexp"
 	"time"
 
 	"agentmarket/fault"
@@ -15,12 +14,10 @@ type Organization struct {
 	CreatedAt time.Time
 }
 
-var organizationName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
-
 // NewOrganization returns an organization with a fresh identifier. The name is
 // a DNS label of at most 40 characters; anything else is fault.Invalid.
 func NewOrganization(name string, now time.Time) (Organization, error) {
-	if !organizationName.MatchString(name) {
+	if !label.MatchString(name) {
 		return Organization{}, fault.New(fault.Invalid, "organization_name_invalid",
 			"the name of an organization is 1 to 40 lower-case letters, digits and hyphens, not starting or ending with a hyphen").
 			WithFields(fault.Field{Pointer: "/name", Message: "is not a DNS label of at most 40 characters"})

@@ -3,8 +3,11 @@ package product
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"regexp"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
@@ -34,7 +37,23 @@ type Version struct {
 	Number    string // semantic version, unique within the agent
 	Manifest  agentruntime.Manifest
 	Image     string // pinned: NAME@sha256:…
+	Changelog string // what is new, for people; at most MaxChangelogBytes
 	CreatedAt time.Time
+}
+
+// MaxChangelogBytes bounds the changelog of a version.
+const MaxChangelogBytes = 16 << 10
+
+// WithChangelog returns the version with a text on what is new in it. It is no
+// part of what the version runs. A text that is too long, or is no text, is
+// fault.Invalid at /changelog.
+func (v Version) WithChangelog(text string) (Version, error) {
+	if len(text) > MaxChangelogBytes || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return Version{}, fault.New(fault.Invalid, "version_invalid", "the version is not valid").WithFields(fault.Field{
+			Pointer: "/changelog", Message: fmt.Sprintf("must be text of at most %d bytes without a NUL", MaxChangelogBytes)})
+	}
+	v.Changelog = text
+	return v, nil
 }
 
 // imageReference is an image pinned by digest. A tag can be moved by its owner

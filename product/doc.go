@@ -1,17 +1,19 @@
 // Package product is layer 2, the Product Control Plane: what should run. It
-// owns the agent registry (agents and their immutable versions), resolves each
-// start to a [Plan], and keeps the [Run], the formal execution record that is
-// tracked, billed, retried and audited. It produces intent only and knows no
-// word of Kubernetes.
+// owns the agent registry (agents, their immutable versions, the channels that
+// point at them and the permissions that they ask for), resolves each start to a
+// [Plan], and keeps the [Run], the formal execution record that is tracked,
+// billed, retried and audited. It produces intent only and knows no word of
+// Kubernetes.
 //
 // The life of a run (see docs/run-lifecycle.md for who moves it):
 //
 //	queued ─► starting ─► running ─► succeeded
 //	  │          │           ├──────► failed
-//	  │          │           └──────► timed_out
+//	  │          │           ├──────► timed_out
+//	  │          │           └──────► budget_exhausted
 //	  ├──────────┴───────────┴─► canceling ─► canceled
-//	  ├─► rejected    not entitled, plan invalid          nothing ever ran
-//	  └─► expired     queue deadline passed               nothing ever ran
+//	  ├─► rejected    not entitled, not paid, plan invalid    nothing ever ran
+//	  └─► expired     queue deadline passed                   nothing ever ran
 //
 // Besides the drawing: a process whose start nobody saw ends from starting as it
 // would from running; the next attempt after a platform fault leads from running

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"agentmarket/ids"
+	"agentmarket/money"
 )
 
 // Plan is the resolved intent of a run: which version of which agent runs under
@@ -18,6 +19,12 @@ type Plan struct {
 	Command       []string
 	Env           map[string]string
 	EntitlementID ids.Entitlement
+	PriceID       ids.Price // empty: there is nothing to pay
+	// Budget is what the run may cost at most. Zero currency: it costs nothing.
+	Budget money.Amount
+	// BudgetBound says that the run deadline is what the budget pays for:
+	// reaching it is budget_exhausted and not deadline_exceeded.
+	BudgetBound bool
 
 	Resources Resources
 	Deadlines Deadlines

@@ -8,13 +8,15 @@ type Reason string
 
 // The reasons that no cluster can tell.
 const (
-	ReasonOK            = Reason(infra.ReasonOK)
-	ReasonDeadline      = Reason(infra.ReasonDeadline)
-	ReasonPlatformError = Reason(infra.ReasonPlatformError)
-	ReasonCanceled      = Reason("canceled")
-	ReasonNotEntitled   = Reason("not_entitled")
-	ReasonPlanInvalid   = Reason("plan_invalid")
-	ReasonQueueTimeout  = Reason("queue_timeout")
+	ReasonOK              = Reason(infra.ReasonOK)
+	ReasonDeadline        = Reason(infra.ReasonDeadline)
+	ReasonPlatformError   = Reason(infra.ReasonPlatformError)
+	ReasonCanceled        = Reason("canceled")
+	ReasonBudgetExhausted = Reason("budget_exhausted")
+	ReasonNotEntitled     = Reason("not_entitled")
+	ReasonPaymentRequired = Reason("payment_required")
+	ReasonPlanInvalid     = Reason("plan_invalid")
+	ReasonQueueTimeout    = Reason("queue_timeout")
 )
 
 // Cause says who can do something about a reason.
@@ -40,13 +42,15 @@ type Rule struct {
 // rules is the one table of reasons. Platform-caused ends are retried and never
 // charged; everything else is final and is charged where the agent ran.
 var rules = map[Reason]Rule{
-	ReasonOK:            {StatusSucceeded, CauseNone, false, true},
-	ReasonDeadline:      {StatusTimedOut, CauseAgent, false, true},
-	ReasonCanceled:      {StatusCanceled, CauseCaller, false, true},
-	ReasonNotEntitled:   {StatusRejected, CauseCaller, false, false},
-	ReasonPlanInvalid:   {StatusRejected, CausePublisher, false, false},
-	ReasonQueueTimeout:  {StatusExpired, CausePlatform, false, false},
-	ReasonPlatformError: {StatusFailed, CausePlatform, true, false},
+	ReasonOK:              {StatusSucceeded, CauseNone, false, true},
+	ReasonDeadline:        {StatusTimedOut, CauseAgent, false, true},
+	ReasonCanceled:        {StatusCanceled, CauseCaller, false, true},
+	ReasonBudgetExhausted: {StatusBudgetExhausted, CauseCaller, false, true},
+	ReasonNotEntitled:     {StatusRejected, CauseCaller, false, false},
+	ReasonPaymentRequired: {StatusRejected, CauseCaller, false, false},
+	ReasonPlanInvalid:     {StatusRejected, CausePublisher, false, false},
+	ReasonQueueTimeout:    {StatusExpired, CausePlatform, false, false},
+	ReasonPlatformError:   {StatusFailed, CausePlatform, true, false},
 
 	Reason(infra.ReasonAgentError):         {StatusFailed, CauseAgent, false, true},
 	Reason(infra.ReasonAgentNoResult):      {StatusFailed, CauseAgent, false, true},

@@ -6,6 +6,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/money"
 )
 
 // Request is what a caller may say about a run besides its input. Zero values
@@ -13,16 +14,28 @@ import (
 type Request struct {
 	RunTimeout   time.Duration
 	QueueTimeout time.Duration
+	// MaxCost is the most that the run may cost; zero: the caller names none.
+	MaxCost money.Amount
+}
+
+// Right is what layer 1 granted: under which right and at which price a run
+// starts.
+type Right struct {
+	Entitlement ids.Entitlement
+	Price       ids.Price    // empty: there is nothing to pay
+	Budget      money.Amount // what the run may cost at most; zero currency: it costs nothing
+	// Affordable is how long the process may run for the budget; 0: no bound.
+	Affordable time.Duration
 }
 
 // DefaultQueueTimeout applies to callers that do not name one.
 const DefaultQueueTimeout = time.Hour
 
 // Resolve decides what runs: the version's manifest, narrowed by the caller's
-// request and the platform's limits; the strictest wins. It is pure. A manifest
+// request, the platform's limits and the budget; the strictest wins. It is pure. A manifest
 // that asks for more than the platform gives is fault.Invalid with the reason
 // code plan_invalid: it would fail the same way every time.
-func Resolve(v Version, req Request, entitlement ids.Entitlement, limits Limits, now time.Time) (Plan, error) {
+func Resolve(v Version, req Request, right Right, limits Limits, now time.Time) (Plan, error) {
 	m := v.Manifest
 	res := Resources{CPUMillis: m.Resources.CPUMillis, MemoryMiB: m.Resources.MemoryMiB, DiskMiB: m.Resources.DiskMiB}
 	var fields []fault.Field
@@ -47,19 +60,28 @@ func Resolve(v Version, req Request, entitlement ids.Entitlement, limits Limits,
 	if queue == 0 {
 		queue = DefaultQueueTimeout
 	}
+	run := limits.RunTimeout(v, req)
+	affordable := shorter(run, right.Affordable)
 	return Plan{
 		AgentID: v.AgentID, VersionID: v.ID, Version: v.Number, Image: v.Image,
-		Command: m.Command, Env: m.Env, EntitlementID: entitlement,
+		Command: m.Command, Env: m.Env, EntitlementID: right.Entitlement,
+		PriceID: right.Price, Budget: right.Budget, BudgetBound: affordable < run,
 		Resources: res,
 		Deadlines: Deadlines{
 			Queue: min(queue, limits.MaxQueue),
 			Start: seconds(m.Timeouts.StartSeconds),
-			Run:   min(shorter(seconds(m.Timeouts.RunSeconds), req.RunTimeout), limits.MaxRun),
+			Run:   affordable,
 			Grace: min(seconds(m.Timeouts.GraceSeconds), limits.MaxGrace),
 		},
 		MaxAttempts: limits.MaxAttempts, MaxOutputBytes: limits.MaxOutputBytes, MaxLogBytes: limits.MaxLogBytes,
 		ResolvedAt: now,
 	}, nil
+}
+
+// RunTimeout is how long the process of a version may run that is started with a
+// request: the strictest of the manifest, the request and the platform's bound.
+func (l Limits) RunTimeout(v Version, req Request) time.Duration {
+	return min(shorter(seconds(v.Manifest.Timeouts.RunSeconds), req.RunTimeout), l.MaxRun)
 }
 
 // shorter returns the shorter of two durations, where 0 for the second means

@@ -10,11 +10,15 @@ import (
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/money"
 )
 
 var now = time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 
 var pinned = "registry.test:5000/acme/reviewer@sha256:" + strings.Repeat("a", 64)
+
+var aRight = Right{Entitlement: "ent_1"}
 
 func aManifest() agentruntime.Manifest {
 	return agentruntime.Manifest{
@@ -40,7 +44,7 @@ func TestResolveDefaults(t *testing.T) {
 		Deadlines:   Deadlines{Queue: time.Hour, Start: 2 * time.Minute, Run: 5 * time.Minute, Grace: 10 * time.Second},
 		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20, ResolvedAt: now,
 	}
-	got, err := Resolve(aVersion(nil), Request{}, "ent_1", DefaultLimits(), now)
+	got, err := Resolve(aVersion(nil), Request{}, aRight, DefaultLimits(), now)
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(want, got))
 }
@@ -67,9 +71,42 @@ func TestResolveDeadlines(t *testing.T) {
 			Deadlines{Queue: 50 * time.Minute, Start: 2 * time.Minute, Run: time.Second, Grace: 5 * time.Second}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plan, err := Resolve(aVersion(nil), tt.req, "ent_1", tt.limits, now)
+			plan, err := Resolve(aVersion(nil), tt.req, aRight, tt.limits, now)
 			require.NoError(t, err)
 			require.Empty(t, cmp.Diff(tt.want, plan.Deadlines))
+		})
+	}
+}
+
+func TestResolveBudget(t *testing.T) {
+	usd := money.Of(500_000, "USD")
+	narrow := DefaultLimits()
+	narrow.MaxRun = time.Minute
+	for _, tt := range []struct {
+		name   string
+		req    Request
+		right  Right
+		limits Limits
+		run    time.Duration
+		bound  bool
+	}{
+		{"free", Request{}, Right{}, DefaultLimits(), 5 * time.Minute, false},
+		{"time costs nothing", Request{}, Right{Budget: usd}, DefaultLimits(), 5 * time.Minute, false},
+		{"the budget is shorter", Request{}, Right{Budget: usd, Affordable: 50 * time.Second}, DefaultLimits(), 50 * time.Second, true},
+		{"the budget pays for all of it", Request{}, Right{Budget: usd, Affordable: 5 * time.Minute}, DefaultLimits(), 5 * time.Minute, false},
+		{"the budget pays for more", Request{}, Right{Budget: usd, Affordable: time.Hour}, DefaultLimits(), 5 * time.Minute, false},
+		{"the request is shorter", Request{RunTimeout: 20 * time.Second}, Right{Budget: usd, Affordable: 50 * time.Second}, DefaultLimits(), 20 * time.Second, false},
+		{"the platform's limit is shorter", Request{}, Right{Budget: usd, Affordable: 2 * time.Minute}, narrow, time.Minute, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.right.Entitlement, tt.right.Price = "ent_1", "prc_1"
+			plan, err := Resolve(aVersion(nil), tt.req, tt.right, tt.limits, now)
+			require.NoError(t, err)
+			require.Equal(t, tt.run, plan.Deadlines.Run)
+			require.Equal(t, tt.bound, plan.BudgetBound)
+			require.Equal(t, tt.right.Budget, plan.Budget)
+			require.Equal(t, ids.Price("prc_1"), plan.PriceID)
+			require.Equal(t, ids.Entitlement("ent_1"), plan.EntitlementID)
 		})
 	}
 }
@@ -77,7 +114,7 @@ func TestResolveDeadlines(t *testing.T) {
 func TestResolveTooLarge(t *testing.T) {
 	limits := DefaultLimits()
 	most := agentruntime.Resources{CPUMillis: limits.Resources.CPUMillis, MemoryMiB: limits.Resources.MemoryMiB, DiskMiB: limits.Resources.DiskMiB}
-	_, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = most }), Request{}, "ent_1", limits, now)
+	_, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = most }), Request{}, aRight, limits, now)
 	require.NoError(t, err, "exactly the limit fits")
 
 	for name, tt := range map[string]struct {
@@ -93,7 +130,7 @@ func TestResolveTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			res := most
 			tt.change(&res)
-			plan, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = res }), Request{}, "ent_1", limits, now)
+			plan, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = res }), Request{}, aRight, limits, now)
 			require.Empty(t, cmp.Diff(Plan{}, plan))
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 			require.Equal(t, string(ReasonPlanInvalid), fault.From(err).Code)
@@ -104,9 +141,9 @@ func TestResolveTooLarge(t *testing.T) {
 
 func TestResolveIsPure(t *testing.T) {
 	version := aVersion(nil)
-	first, err := Resolve(version, Request{RunTimeout: time.Minute}, "ent_1", DefaultLimits(), now)
+	first, err := Resolve(version, Request{RunTimeout: time.Minute}, aRight, DefaultLimits(), now)
 	require.NoError(t, err)
-	second, err := Resolve(version, Request{RunTimeout: time.Minute}, "ent_1", DefaultLimits(), now)
+	second, err := Resolve(version, Request{RunTimeout: time.Minute}, aRight, DefaultLimits(), now)
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(first, second))
 	require.Empty(t, cmp.Diff(aVersion(nil), version), "the version is not touched")
@@ -179,6 +216,26 @@ func TestNewVersion(t *testing.T) {
 	again = version
 	again.Manifest.Env = map[string]string{"MODE": "live"}
 	require.False(t, version.SameContent(again), "another manifest")
+}
+
+func TestVersionWithChangelog(t *testing.T) {
+	version := aVersion(nil)
+	longest := strings.Repeat("é", MaxChangelogBytes/2)
+	for text, valid := range map[string]bool{
+		"": true, "- faster\n- größer ✓\n": true, longest: true,
+		longest + "x": false, "a\x00b": false, "\xff": false,
+	} {
+		got, err := version.WithChangelog(text)
+		if !valid {
+			require.Equal(t, fault.Invalid, fault.KindOf(err), "%.20q", text)
+			require.Equal(t, []string{"/changelog"}, pointersOf(err))
+			continue
+		}
+		require.NoError(t, err, "%.20q", text)
+		require.Equal(t, text, got.Changelog)
+		require.True(t, version.SameContent(got), "it runs the same")
+	}
+	require.Empty(t, version.Changelog)
 }
 
 func TestNewVersionReportsEverything(t *testing.T) {

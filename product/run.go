@@ -5,13 +5,15 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/money"
 )
 
 // Run is the execution record of one invocation of an agent.
 type Run struct {
 	ID      ids.Run
-	OrgID   ids.Org // the buyer: who started it and who may see it
-	KeyID   ids.Key // the API key that started it
+	OrgID   ids.Org  // the buyer: who started it and who may see it
+	KeyID   ids.Key  // the API key that started it
+	UserID  ids.User // the person behind the key; empty for a program
 	AgentID ids.Agent
 	Agent   string // publisher/name at the time of the start
 
@@ -27,7 +29,8 @@ type Run struct {
 	Message string
 	Labels  map[string]string
 	Request Request
-	Plan    *Plan // nil until resolved
+	Plan    *Plan        // nil until resolved
+	Cost    money.Amount // what was charged, set at settlement
 
 	CreatedAt     time.Time
 	QueueDeadline time.Time // after it the run expires instead of starting

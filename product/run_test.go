@@ -187,7 +187,8 @@ func TestCancelKeepsTheFirstRequest(t *testing.T) {
 func TestCancelMeetsTheEnd(t *testing.T) {
 	for reason, want := range map[Reason]Status{
 		ReasonCanceled: StatusCanceled, ReasonOK: StatusSucceeded, "agent_error": StatusFailed, ReasonDeadline: StatusTimedOut,
-		ReasonNotEntitled: StatusRejected, ReasonQueueTimeout: StatusExpired,
+		ReasonBudgetExhausted: StatusBudgetExhausted,
+		ReasonNotEntitled:     StatusRejected, ReasonQueueTimeout: StatusExpired,
 	} {
 		r := begun(t, 1)
 		_, err := r.RequestCancel(Cancel{}, at(20))

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -24,9 +25,14 @@ const MaxInputBytes = 896 << 10
 // maxFieldErrors bounds the list of wrong fields in one answer.
 const maxFieldErrors = 20
 
-// Schema is a compiled JSON Schema (draft 2020-12). The nil Schema accepts
-// every JSON value.
-type Schema struct{ compiled *jsonschema.Schema }
+// Schema is a compiled JSON Schema (draft 2020-12). The zero Schema accepts every
+// JSON value. What it takes to compile one and to check a value is bounded; of
+// several values one is checked at a time.
+type Schema struct {
+	compiled *jsonschema.Schema
+	checking sync.Mutex
+	effort   *effort // of the check that goes on
+}
 
 // noLoader refuses every external reference: a stranger's schema must not make
 // the platform read files or addresses.
@@ -37,7 +43,8 @@ func (noLoader) Load(url string) (any, error) {
 }
 
 // CompileSchema compiles the JSON text of a schema. An empty text gives the
-// Schema that accepts everything; a text that is no schema is fault.Invalid.
+// Schema that accepts everything; a text that is no schema is fault.Invalid, and
+// one that takes too much work fault.Invalid with the code schema_too_expensive.
 func CompileSchema(text []byte) (*Schema, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return &Schema{}, nil
@@ -49,18 +56,44 @@ func CompileSchema(text []byte) (*Schema, error) {
 	if at, huge := hugeNumber(document, nil); huge {
 		return nil, fault.Newf(fault.Invalid, "schema_invalid", "has a number at %q that is out of range", shorten(pointer(at)))
 	}
+	if left := maxSubschemas; tooLarge(document, maxSchemaDepth, &left) {
+		return nil, fault.Newf(fault.Invalid, "schema_too_expensive",
+			"nests deeper than %d levels or has more than %d subschemas", maxSchemaDepth, maxSubschemas)
+	}
+	s := &Schema{effort: &effort{}}
+	g := gates{effort: s.effort}
+	err = s.effort.bound(func() (err error) {
+		// First as the standard says. With gates the library checks less of
+		// the schema itself.
+		if _, err = compileDocument(document, s.effort, nil); err == nil {
+			s.compiled, err = compileDocument(document, s.effort, g.on)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errTooExpensive):
+		return nil, fault.New(fault.Invalid, "schema_too_expensive", "has regular expressions that are too large")
+	case err != nil:
+		return nil, fault.Wrap(fault.Invalid, err, "is not a valid JSON Schema (draft 2020-12, no external references)")
+	}
+	g.close()
+	return s, nil
+}
+
+// compileDocument compiles a schema with a compiler that is configured.
+func compileDocument(document any, work *effort, configure func(*jsonschema.Compiler)) (*jsonschema.Schema, error) {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
+	compiler.UseRegexpEngine(work.regexp)
+	if configure != nil {
+		configure(compiler)
+	}
 	const name = "schema.json"
 	if err := compiler.AddResource(name, document); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "is not a JSON Schema")
+		return nil, err
 	}
-	compiled, err := compiler.Compile(name)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "is not a valid JSON Schema (draft 2020-12, no external references)")
-	}
-	return &Schema{compiled: compiled}, nil
+	return compiler.Compile(name)
 }
 
 // Validate checks one JSON value. What is wrong comes back as fault.Invalid
@@ -78,9 +111,15 @@ func (s *Schema) Validate(prefix string, value []byte) error {
 		return fault.New(fault.Invalid, "input_invalid", "the value does not match the agent's schema").
 			WithFields(fault.Field{Pointer: prefix + pointer(at), Message: "is a number out of range"})
 	}
-	err = s.compiled.Validate(instance)
-	if err == nil {
+	s.checking.Lock()
+	defer s.checking.Unlock()
+	err = s.effort.bound(func() error { return s.compiled.Validate(instance) })
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, errTooExpensive):
+		return fault.New(fault.Invalid, "input_invalid", "the value takes too much work to check against the agent's schema").
+			WithFields(fault.Field{Pointer: prefix, Message: "takes too much work to check"})
 	}
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
@@ -153,22 +192,30 @@ func shorten(text string) string {
 	return strings.ToValidUTF8(text[:maxFieldMessage-len("…")], "") + "…"
 }
 
-// maxExponent bounds the exponents of numbers. The library computes with exact
-// fractions: ten bytes such as 1e999999 would cost it a million digits, and
-// beyond that it gives up with a panic. No float64 needs more.
-const maxExponent = 1000
+// The bounds of a number. The library computes with exact fractions: ten bytes
+// such as 1e999999 would cost it a million digits, and beyond that it gives up with
+// a panic. No float64 needs more.
+const (
+	maxExponent     = 1000
+	maxNumberLength = 1000 // bytes of its text
+)
 
-// hugeNumber finds a number with an exponent that is out of bounds, and says
-// where it is.
+// exponent returns the exponent of a number; false where it is out of bounds.
+func exponent(n json.Number) (int, bool) {
+	_, digits, found := strings.Cut(strings.ToLower(string(n)), "e")
+	if !found {
+		return 0, true
+	}
+	e, err := strconv.Atoi(digits)
+	return e, err == nil && -maxExponent <= e && e <= maxExponent
+}
+
+// hugeNumber finds a number that is out of bounds, and says where it is.
 func hugeNumber(value any, at []string) ([]string, bool) {
 	switch value := value.(type) {
 	case json.Number:
-		_, digits, found := strings.Cut(strings.ToLower(string(value)), "e")
-		if !found {
-			return nil, false
-		}
-		exponent, err := strconv.Atoi(digits)
-		return at, err != nil || exponent > maxExponent || exponent < -maxExponent
+		_, ok := exponent(value)
+		return at, !ok || len(value) > maxNumberLength
 	case []any:
 		for i, item := range value {
 			if place, huge := hugeNumber(item, append(at, strconv.Itoa(i))); huge {

@@ -12,16 +12,17 @@ type Status string
 
 // The states, see doc.go for the drawing.
 const (
-	StatusQueued    Status = "queued"
-	StatusStarting  Status = "starting"
-	StatusRunning   Status = "running"
-	StatusCanceling Status = "canceling"
-	StatusSucceeded Status = "succeeded"
-	StatusFailed    Status = "failed"
-	StatusTimedOut  Status = "timed_out"
-	StatusCanceled  Status = "canceled"
-	StatusRejected  Status = "rejected"
-	StatusExpired   Status = "expired"
+	StatusQueued          Status = "queued"
+	StatusStarting        Status = "starting"
+	StatusRunning         Status = "running"
+	StatusCanceling       Status = "canceling"
+	StatusSucceeded       Status = "succeeded"
+	StatusFailed          Status = "failed"
+	StatusTimedOut        Status = "timed_out"
+	StatusBudgetExhausted Status = "budget_exhausted"
+	StatusCanceled        Status = "canceled"
+	StatusRejected        Status = "rejected"
+	StatusExpired         Status = "expired"
 )
 
 // next lists the states that may follow each state. starting follows running
@@ -29,20 +30,21 @@ const (
 var next = map[Status][]Status{
 	StatusQueued: {StatusStarting, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
 	StatusStarting: {StatusRunning, StatusCanceling,
-		StatusSucceeded, StatusFailed, StatusTimedOut, StatusCanceled},
+		StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled},
 	StatusRunning: {StatusStarting, StatusCanceling,
-		StatusSucceeded, StatusFailed, StatusTimedOut, StatusCanceled},
+		StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled},
 	// An agent that ended by itself before the cancel reached it keeps its own
 	// end: what happened is what is told.
-	StatusCanceling: {StatusCanceled, StatusSucceeded, StatusFailed, StatusTimedOut, StatusRejected, StatusExpired},
-	StatusSucceeded: nil, StatusFailed: nil, StatusTimedOut: nil,
+	StatusCanceling: {StatusCanceled,
+		StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusRejected, StatusExpired},
+	StatusSucceeded: nil, StatusFailed: nil, StatusTimedOut: nil, StatusBudgetExhausted: nil,
 	StatusCanceled: nil, StatusRejected: nil, StatusExpired: nil,
 }
 
 // Statuses returns every state, for validating filters.
 func Statuses() []Status {
 	return []Status{StatusQueued, StatusStarting, StatusRunning, StatusCanceling, StatusSucceeded,
-		StatusFailed, StatusTimedOut, StatusCanceled, StatusRejected, StatusExpired}
+		StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled, StatusRejected, StatusExpired}
 }
 
 // Terminal reports whether a run in this state has ended for good.

@@ -12,12 +12,12 @@ import (
 )
 
 // terminal are the states in which the drawing of doc.go ends.
-var terminal = []Status{StatusSucceeded, StatusFailed, StatusTimedOut, StatusCanceled, StatusRejected, StatusExpired}
+var terminal = []Status{StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled, StatusRejected, StatusExpired}
 
 // TestStatusTable compares the table with the drawing and the sentences below it
 // in doc.go.
 func TestStatusTable(t *testing.T) {
-	own := []Status{StatusSucceeded, StatusFailed, StatusTimedOut}
+	own := []Status{StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted}
 	want := map[Status][]Status{
 		StatusQueued:   {StatusStarting, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
 		StatusStarting: append([]Status{StatusRunning, StatusCanceling, StatusCanceled}, own...),
@@ -72,7 +72,8 @@ func TestEveryStatusCanEnd(t *testing.T) {
 }
 
 func TestReasonTable(t *testing.T) {
-	reasons := []Reason{ReasonOK, ReasonDeadline, ReasonPlatformError, ReasonCanceled, ReasonNotEntitled, ReasonPlanInvalid, ReasonQueueTimeout}
+	reasons := []Reason{ReasonOK, ReasonDeadline, ReasonPlatformError, ReasonCanceled, ReasonBudgetExhausted,
+		ReasonNotEntitled, ReasonPaymentRequired, ReasonPlanInvalid, ReasonQueueTimeout}
 	for _, r := range infra.Reasons() {
 		if !slices.Contains(reasons, Reason(r)) {
 			reasons = append(reasons, Reason(r))

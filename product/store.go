@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"agentmarket/audit"
 	"agentmarket/ids"
 )
 
@@ -13,8 +14,9 @@ type AgentStore interface {
 	// AddVersion stores a version and, with the first one, its agent. Adding
 	// the same content again returns the stored version and false; another
 	// content under a number that is taken is fault.Conflict. Agent.ID and
-	// Version.AgentID are those of the stored agent in what is returned.
-	AddVersion(ctx context.Context, a Agent, v Version) (Agent, Version, bool, error)
+	// Version.AgentID are those of the stored agent in what is returned. What is
+	// stored is written to the audit log.
+	AddVersion(ctx context.Context, by audit.Actor, a Agent, v Version) (Agent, Version, bool, error)
 	// AgentByName finds an agent by publisher and name.
 	AgentByName(ctx context.Context, publisher, name string) (Agent, error)
 	// AgentsFor lists the agents that an organization has an entitlement for
@@ -27,6 +29,36 @@ type AgentStore interface {
 	VersionByNumber(ctx context.Context, agent ids.Agent, number string) (Version, error)
 	// Versions lists the versions of an agent, newest first.
 	Versions(ctx context.Context, agent ids.Agent, before ids.Version, limit int) ([]Version, error)
+}
+
+// AgentNames keeps the names of agents before they have a version.
+type AgentNames interface {
+	// EnsureAgent creates an agent without any version, with an entry of the
+	// audit log, or returns the one that is there. A name of another organization
+	// is fault.Conflict with the code agent_taken.
+	EnsureAgent(ctx context.Context, by audit.Actor, a Agent) (Agent, error)
+	// AgentsByID finds many agents. Those that do not exist are left out.
+	AgentsByID(ctx context.Context, agents []ids.Agent) (map[ids.Agent]Agent, error)
+}
+
+// ChannelStore keeps the channels of agents. What does not exist is
+// fault.NotFound.
+type ChannelStore interface {
+	// SetChannel points a channel of an agent at one of its versions, by
+	// number, and makes the channel where there is none. It writes an entry of
+	// the audit log.
+	SetChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name, version string, at time.Time) (Channel, error)
+	// DeleteChannel removes a channel, and writes an entry of the audit log.
+	DeleteChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name string, at time.Time) error
+	// Channels lists the channels of an agent by name.
+	Channels(ctx context.Context, agent ids.Agent) ([]Channel, error)
+	// Resolve finds a version of an agent: by number, by the name of a channel,
+	// or "latest" as in VersionByNumber. Without a channel of that name,
+	// "stable" is "latest".
+	Resolve(ctx context.Context, agent ids.Agent, version string) (Version, error)
+	// Heads finds the versions that many channels point at, of whatever agents,
+	// as Resolve does. Channels that do not exist are left out.
+	Heads(ctx context.Context, channels []ChannelName) (map[ChannelName]Version, error)
 }
 
 // Latest is the name of the newest version.
@@ -69,6 +101,14 @@ type RunStore interface {
 	// Dispatched says that the engine knows everything that was stored of the
 	// run when seen was loaded; a later request to cancel stays due.
 	Dispatched(ctx context.Context, seen Run) error
+}
+
+// RunKeys finds runs by the requests that made them.
+type RunKeys interface {
+	// RunOfKey finds the run that a request with the key made before:
+	// fault.NotFound for a key that is new, fault.Invalid with the code
+	// idempotency_key_reused for one that came with another request.
+	RunOfKey(ctx context.Context, org ids.Org, key IdempotencyKey) (Run, error)
 }
 
 // IdempotencyKey names a request to start a run, within an organization and for

@@ -53,6 +53,7 @@ func Open(ctx context.Context, config Config) (*DB, error) {
 // gormConfig is what both dialects share. PrepareStmt stays off: pgx prepares
 // and caches by itself, and SQLite prepares in microseconds.
 func (db *DB) gormConfig() *gorm.Config {
+	hideValues()
 	return &gorm.Config{
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
@@ -94,6 +95,29 @@ func (db *DB) Agents() *Agents { return &Agents{db: db} }
 
 // Runs returns the execution records of layer 2.
 func (db *DB) Runs() *Runs { return &Runs{db: db} }
+
+// refused is an error of a caller's function on its way out of a transaction. It
+// undoes the transaction, and interpret hands it back as it is.
+type refused struct{ err error }
+
+func (r refused) Error() string { return r.err.Error() }
+
+// refuse marks an error of a caller's function; nil stays nil.
+func refuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return refused{err}
+}
+
+// change runs do in a transaction, see transact, and interprets its error.
+func (db *DB) change(ctx context.Context, doing string, do func(tx *gorm.DB) error) error {
+	return db.interpret(db.transact(ctx, do), doing)
+}
+
+// forUpdate ends a SELECT in SQL text that locks its rows. The transactions of
+// SQLite exclude each other anyway.
+var forUpdate = map[dialect]string{postgresDialect: " FOR UPDATE", sqliteDialect: ""}
 
 // maxTries bounds how often a transaction runs that the database sent back.
 const maxTries = 8

@@ -44,9 +44,12 @@ var pgUnavailableClasses = []string{"08", "53", "57", "58"}
 // and a noun with the identifier.
 func (db *DB) interpret(err error, doing string) error {
 	var known *fault.Error
+	var no refused
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &no):
+		return no.err
 	case errors.As(err, &known):
 		return err
 	}

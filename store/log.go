@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -21,6 +22,10 @@ type queryLogger struct {
 func (queryLogger) ParamsFilter(_ context.Context, sql string, _ ...any) (string, []any) {
 	return sql, nil
 }
+
+// hideValues is ParamsFilter for gorm's Scan, which records statements with a
+// logger of its own, the same one for every database of the process.
+var hideValues = sync.OnceFunc(func() { logger.RecorderParamsFilter = queryLogger{}.ParamsFilter })
 
 // LogMode changes nothing: what is logged is decided by the handler of slog.
 func (l queryLogger) LogMode(logger.LogLevel) logger.Interface { return l }

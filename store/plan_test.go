@@ -66,7 +66,7 @@ func TestEveryStatementHasAnIndex(t *testing.T) {
 	// The tables of a test are small; where it is allowed they are read whole,
 	// and joined by reading whole indexes.
 	for _, prepare := range []string{"ANALYZE", "SET enable_seqscan = off",
-		"SET enable_mergejoin = off", "SET enable_hashjoin = off"} {
+		"SET enable_mergejoin = off", "SET enable_hashjoin = off", "SET enable_material = off"} {
 		_, err = conn.Exec(t.Context(), prepare)
 		require.NoError(t, err)
 	}
@@ -120,13 +120,21 @@ func TestEveryStatementHasAnIndexOnSQLite(t *testing.T) {
 				var id, parent, unused int
 				var detail string
 				require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
-				if table, isScan := strings.CutPrefix(detail, "SCAN "); isScan {
+				if table, isScan := strings.CutPrefix(detail, "SCAN "); isScan && !isSubquery(table, statement) {
 					require.Contains(t, table, "VIRTUAL TABLE", "read from end to end by\n%s", statement)
 				}
 			}
 			require.NoError(t, rows.Err())
 		}()
 	}
+}
+
+// isSubquery reports whether what is read from end to end is what a part of the
+// statement itself has found.
+func isSubquery(name, statement string) bool {
+	name, _, _ = strings.Cut(name, " ")
+	return strings.HasPrefix(name, "(") || strings.Contains(statement, ") AS "+name) ||
+		strings.Contains(statement, name+" AS (") || strings.Contains(statement, name+" AS MATERIALIZED (")
 }
 
 // A workflow repeats its updates; the second one must not cost a write.
@@ -139,7 +147,7 @@ func TestRepeatedUpdateWritesNothing(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	org, err := db.Marketplace().OrganizationByName(t.Context(), "org-0")
 	require.NoError(t, err)
-	runs, err := db.Runs().Runs(t.Context(), org.ID, product.RunQuery{})
+	runs, err := db.Runs().Runs(t.Context(), org.ID, product.RunQuery{Agent: "org-0/agent-0"})
 	require.NoError(t, err)
 	require.Len(t, runs, 1)
 	_, err = db.Runs().UpdateRun(t.Context(), runs[0].ID, func(r *product.Run) ([]*product.Event, error) {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/semver"
 	"gorm.io/gorm"
 
+	"agentmarket/audit"
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/product"
@@ -17,7 +18,10 @@ import (
 // Agents is the agent registry of layer 2.
 type Agents struct{ db *DB }
 
-var _ product.AgentStore = (*Agents)(nil)
+var (
+	_ product.AgentStore = (*Agents)(nil)
+	_ product.AgentNames = (*Agents)(nil)
+)
 
 type agentRow struct {
 	ID              string
@@ -27,6 +31,7 @@ type agentRow struct {
 	Summary         string
 	SearchText      string
 	LatestVersionID *string
+	LatestReleaseID *string // the newest version that is no pre-release
 	Latest          string
 	CreatedAt       stamp
 	UpdatedAt       stamp
@@ -41,9 +46,18 @@ func agentFromRow(r agentRow) product.Agent {
 	}
 }
 
-// publish makes a version the newest one of the agent.
+// agentEntry is an agent in the audit log.
+type agentEntry struct {
+	Name string `json:"name"`
+}
+
+// publish makes a version the newest one of the agent. A release wins over every
+// pre-release, so the newest version is the newest release once there is one.
 func (r *agentRow) publish(v product.Version) {
 	r.LatestVersionID = clone((*string)(&v.ID))
+	if semver.Prerelease("v"+v.Number) == "" {
+		r.LatestReleaseID = clone(r.LatestVersionID)
+	}
 	r.Latest, r.Summary, r.UpdatedAt = v.Number, v.Manifest.Summary, at(v.CreatedAt)
 	r.SearchText = strings.ToLower(r.Publisher + "/" + r.Name + "\n" + r.Summary)
 }
@@ -54,6 +68,7 @@ type versionRow struct {
 	Number    string
 	Manifest  string // JSON, as it was published
 	Image     string
+	Changelog string
 	CreatedAt stamp
 }
 
@@ -66,19 +81,26 @@ func rowFromVersion(v product.Version) (versionRow, error) {
 	}
 	return versionRow{
 		ID: string(v.ID), AgentID: string(v.AgentID), Number: v.Number,
-		Manifest: string(manifest), Image: v.Image, CreatedAt: at(v.CreatedAt),
+		Manifest: string(manifest), Image: v.Image, Changelog: v.Changelog, CreatedAt: at(v.CreatedAt),
 	}, nil
 }
 
 func versionFromRow(r versionRow) (product.Version, error) {
 	v := product.Version{
 		ID: ids.Version(r.ID), AgentID: ids.Agent(r.AgentID), Number: r.Number,
-		Image: r.Image, CreatedAt: r.CreatedAt.t,
+		Image: r.Image, Changelog: r.Changelog, CreatedAt: r.CreatedAt.t,
 	}
 	if err := json.Unmarshal([]byte(r.Manifest), &v.Manifest); err != nil {
 		return product.Version{}, fmt.Errorf("decode manifest of version %s: %w", r.ID, err)
 	}
 	return v, nil
+}
+
+// versionEntry is a version in the audit log.
+type versionEntry struct {
+	Agent  string `json:"agent"` // publisher/name
+	Number string `json:"number"`
+	Image  string `json:"image"`
 }
 
 // insertAgent makes sure that the agent exists. A rival's insert that is not
@@ -96,39 +118,67 @@ var lockAgent = map[dialect]string{
 	sqliteDialect:   `SELECT ` + agentColumns + ` FROM agents WHERE publisher = ? AND name = ?`,
 }
 
-const agentColumns = `id, org_id, publisher, name, summary, search_text, latest_version_id, latest, created_at, updated_at`
+const agentColumns = `id, org_id, publisher, name, summary, search_text, latest_version_id, latest_release_id, latest,
+    created_at, updated_at`
 
 // AddVersion implements product.AgentStore.
-func (s *Agents) AddVersion(ctx context.Context, a product.Agent, v product.Version) (
+func (s *Agents) AddVersion(ctx context.Context, by audit.Actor, a product.Agent, v product.Version) (
 	stored product.Agent, version product.Version, added bool, err error,
 ) {
-	err = s.db.transact(ctx, func(tx *gorm.DB) error {
-		stored, version, added, err = s.addVersion(tx, a, v)
+	err = s.db.change(ctx, fmt.Sprintf("add version %s of agent %s", v.Number, a.FullName()), func(tx *gorm.DB) error {
+		a.UpdatedAt = v.CreatedAt
+		agent, err := s.ensureAgent(tx, by, a)
+		if err != nil {
+			return err
+		}
+		stored, version, added, err = addVersion(tx, by, agent, v)
 		return err
 	})
 	if err != nil {
-		return product.Agent{}, product.Version{}, false,
-			s.db.interpret(err, fmt.Sprintf("add version %s of agent %s", v.Number, a.FullName()))
+		return product.Agent{}, product.Version{}, false, err
 	}
 	return stored, version, added, nil
 }
 
-func (s *Agents) addVersion(tx *gorm.DB, a product.Agent, v product.Version) (product.Agent, product.Version, bool, error) {
-	fail := func(err error) (product.Agent, product.Version, bool, error) {
-		return product.Agent{}, product.Version{}, false, err
+// EnsureAgent implements product.AgentNames.
+func (s *Agents) EnsureAgent(ctx context.Context, by audit.Actor, a product.Agent) (product.Agent, error) {
+	var agent agentRow
+	err := s.db.change(ctx, "create agent "+a.FullName(), func(tx *gorm.DB) (err error) {
+		agent, err = s.ensureAgent(tx, by, a)
+		return err
+	})
+	if err != nil {
+		return product.Agent{}, err
 	}
-	if err := tx.Exec(insertAgent, a.ID, a.OrgID, a.Publisher, a.Name, at(a.CreatedAt), at(v.CreatedAt)).Error; err != nil {
-		return fail(err)
+	return agentFromRow(agent), nil
+}
+
+// ensureAgent returns the row of an agent, new or there, and locks it.
+func (s *Agents) ensureAgent(tx *gorm.DB, by audit.Actor, a product.Agent) (agentRow, error) {
+	insert := tx.Exec(insertAgent, a.ID, a.OrgID, a.Publisher, a.Name, at(a.CreatedAt), at(a.UpdatedAt))
+	if insert.Error != nil {
+		return agentRow{}, insert.Error
 	}
 	var agent agentRow
 	if err := tx.Raw(lockAgent[s.db.dialect], a.Publisher, a.Name).Take(&agent).Error; err != nil {
-		return fail(err)
+		return agentRow{}, err
 	}
 	if agent.OrgID != string(a.OrgID) {
-		return fail(fault.Newf(fault.Conflict, "agent_taken", "the agent %s belongs to another organization", a.FullName()))
+		return agentRow{}, fault.Newf(fault.Conflict, "agent_taken", "the agent %s belongs to another organization", a.FullName())
+	}
+	if insert.RowsAffected == 0 {
+		return agent, nil
+	}
+	return agent, writeAudit(tx, by, a.OrgID, "agent.create", agent.ID, nil, agentEntry{a.FullName()}, a.CreatedAt)
+}
+
+// addVersion adds a version to a locked agent, unless it is there.
+func addVersion(tx *gorm.DB, by audit.Actor, agent agentRow, v product.Version) (product.Agent, product.Version, bool, error) {
+	fail := func(err error) (product.Agent, product.Version, bool, error) {
+		return product.Agent{}, product.Version{}, false, err
 	}
 	v.AgentID = ids.Agent(agent.ID)
-
+	fullName := agentFromRow(agent).FullName()
 	var rows []versionRow
 	if err := tx.Where("agent_id = ? AND number = ?", agent.ID, v.Number).Limit(1).Find(&rows).Error; err != nil {
 		return fail(err)
@@ -140,7 +190,7 @@ func (s *Agents) addVersion(tx *gorm.DB, a product.Agent, v product.Version) (pr
 		}
 		if !there.SameContent(v) {
 			return fail(fault.Newf(fault.Conflict, "version_taken",
-				"version %s of %s is published with another content; a version never changes", v.Number, a.FullName()))
+				"version %s of %s is published with another content; a version never changes", v.Number, fullName))
 		}
 		return agentFromRow(agent), there, false, nil
 	}
@@ -154,9 +204,14 @@ func (s *Agents) addVersion(tx *gorm.DB, a product.Agent, v product.Version) (pr
 	}
 	if newer(v.Number, agent.Latest) {
 		agent.publish(v)
-		if err := tx.Select("Summary", "SearchText", "LatestVersionID", "Latest", "UpdatedAt").Updates(&agent).Error; err != nil {
+		err := tx.Select("Summary", "SearchText", "LatestVersionID", "LatestReleaseID", "Latest", "UpdatedAt").Updates(&agent).Error
+		if err != nil {
 			return fail(err)
 		}
+	}
+	entry := versionEntry{Agent: fullName, Number: v.Number, Image: v.Image}
+	if err := writeAudit(tx, by, ids.Org(agent.OrgID), "version.publish", row.ID, nil, entry, v.CreatedAt); err != nil {
+		return fail(err)
 	}
 	stored, err := versionFromRow(row)
 	return agentFromRow(agent), stored, true, err
@@ -174,98 +229,4 @@ func newer(a, b string) bool {
 		return bPre
 	}
 	return semver.Compare(a, b) >= 0
-}
-
-// AgentByName implements product.AgentStore.
-func (s *Agents) AgentByName(ctx context.Context, publisher, name string) (product.Agent, error) {
-	var row agentRow
-	err := s.db.read.WithContext(ctx).Where("publisher = ? AND name = ?", publisher, name).Take(&row).Error
-	if err != nil {
-		return product.Agent{}, s.db.lookup(err, "agent", publisher+"/"+name)
-	}
-	return agentFromRow(row), nil
-}
-
-// AgentsFor implements product.AgentStore.
-func (s *Agents) AgentsFor(ctx context.Context, org ids.Org, q product.AgentQuery) ([]product.Agent, error) {
-	query := s.db.read.WithContext(ctx).Table("agents").
-		Joins("JOIN entitlements ON entitlements.agent_id = agents.id").
-		Where("entitlements.org_id = ?", org)
-	if q.Before != "" {
-		query = query.Where("entitlements.agent_id < ?", q.Before)
-	}
-	if q.Text != "" {
-		query = query.Where("agents.search_text LIKE ? ESCAPE '!'", containing(q.Text))
-	}
-	var rows []agentRow
-	// By the column of the index that serves the page.
-	if err := query.Order("entitlements.agent_id DESC").Limit(atMost(q.Limit)).Find(&rows).Error; err != nil {
-		return nil, s.db.interpret(err, "list agents for organization "+string(org))
-	}
-	agents := make([]product.Agent, len(rows))
-	for i, row := range rows {
-		agents[i] = agentFromRow(row)
-	}
-	return agents, nil
-}
-
-var likeEscape = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
-
-// containing is the LIKE pattern, with the escape character !, for texts that
-// contain a text. Case is folded here and in search_text by the same function,
-// for each database has its own idea of it.
-func containing(text string) string {
-	return "%" + likeEscape.Replace(strings.ToLower(text)) + "%"
-}
-
-// atMost is the limit of a query; zero means all.
-func atMost(limit int) int {
-	if limit <= 0 {
-		return -1
-	}
-	return limit
-}
-
-// Version implements product.AgentStore.
-func (s *Agents) Version(ctx context.Context, id ids.Version) (product.Version, error) {
-	return s.version(s.db.read.WithContext(ctx).Where("id = ?", id), string(id))
-}
-
-// VersionByNumber implements product.AgentStore.
-func (s *Agents) VersionByNumber(ctx context.Context, agent ids.Agent, number string) (product.Version, error) {
-	query := s.db.read.WithContext(ctx)
-	if number == product.Latest {
-		query = query.Where("id = (SELECT latest_version_id FROM agents WHERE agents.id = ?)", agent)
-	} else {
-		query = query.Where("agent_id = ? AND number = ?", agent, number)
-	}
-	return s.version(query, number)
-}
-
-func (s *Agents) version(query *gorm.DB, name string) (product.Version, error) {
-	var row versionRow
-	if err := query.Take(&row).Error; err != nil {
-		return product.Version{}, s.db.lookup(err, "version", name)
-	}
-	return versionFromRow(row)
-}
-
-// Versions implements product.AgentStore.
-func (s *Agents) Versions(ctx context.Context, agent ids.Agent, before ids.Version, limit int) ([]product.Version, error) {
-	query := s.db.read.WithContext(ctx).Where("agent_id = ?", agent)
-	if before != "" {
-		query = query.Where("id < ?", before)
-	}
-	var rows []versionRow
-	if err := query.Order("id DESC").Limit(atMost(limit)).Find(&rows).Error; err != nil {
-		return nil, s.db.interpret(err, "list versions of agent "+string(agent))
-	}
-	versions := make([]product.Version, len(rows))
-	for i, row := range rows {
-		var err error
-		if versions[i], err = versionFromRow(row); err != nil {
-			return nil, err
-		}
-	}
-	return versions, nil
 }

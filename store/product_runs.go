@@ -7,7 +7,6 @@ import (
 
 	"gorm.io/gorm"
 
-	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/product"
 )
@@ -77,6 +76,19 @@ func (s *Runs) CreateRun(ctx context.Context, r product.Run, input []byte, key *
 	}
 }
 
+var _ product.RunKeys = (*Runs)(nil)
+
+// RunOfKey implements product.RunKeys.
+func (s *Runs) RunOfKey(ctx context.Context, org ids.Org, key product.IdempotencyKey) (product.Run, error) {
+	db := s.db.read.WithContext(ctx)
+	row, err := runOfKey(db, org, key)
+	if err != nil {
+		return product.Run{}, s.db.lookup(err, "run", "of the request")
+	}
+	run, err := s.withAttempts(db, *row)
+	return run, s.db.interpret(err, "load run "+row.ID)
+}
+
 // runOfKey loads the run that a key made before.
 func runOfKey(tx *gorm.DB, org ids.Org, key product.IdempotencyKey) (*runRow, error) {
 	var used idempotencyKeyRow
@@ -84,9 +96,7 @@ func runOfKey(tx *gorm.DB, org ids.Org, key product.IdempotencyKey) (*runRow, er
 		return nil, err
 	}
 	if used.Fingerprint != key.Fingerprint {
-		return nil, fault.New(fault.Invalid, CodeIdempotencyKeyReused,
-			"the idempotency key was used before for another request").
-			WithFields(fault.Field{Pointer: "Idempotency-Key", Message: "was used before for another request"})
+		return nil, errKeyReused()
 	}
 	var row runRow
 	if err := tx.Where("id = ?", used.RunID).Take(&row).Error; err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"agentmarket/ids"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -52,6 +53,9 @@ type runRow struct {
 	// DispatchDueAt is when the workflow engine has to be told of the run; null
 	// while it knows everything.
 	DispatchDueAt stamp
+	UserID        string // empty: a program
+	CostMicros    int64
+	CostCurrency  string
 }
 
 func (runRow) TableName() string { return "runs" }
@@ -62,13 +66,18 @@ const runColumns = `id, org_id, key_id, agent_id, agent, version_id, version, im
     created_at, queue_deadline, started_at, finished_at, input_size, output, log,
     cancel_requested_by, cancel_reason, cancel_grace_ns, cancel_force,
     cancel_signaled_at, cancel_terminated_at, cancel_gone_at, cancel_exit_code,
-    last_event_seq, dispatch_due_at`
+    last_event_seq, dispatch_due_at, user_id, cost_micros, cost_currency`
 
 // The stored shapes. Fields are added, never renamed or reused.
 type (
 	requestDocument struct {
-		RunTimeoutNS   int64 `json:"run_timeout_ns,omitempty"`
-		QueueTimeoutNS int64 `json:"queue_timeout_ns,omitempty"`
+		RunTimeoutNS   int64          `json:"run_timeout_ns,omitempty"`
+		QueueTimeoutNS int64          `json:"queue_timeout_ns,omitempty"`
+		MaxCost        amountDocument `json:"max_cost,omitzero"`
+	}
+	amountDocument struct {
+		Micros   int64  `json:"micros"`
+		Currency string `json:"currency"`
 	}
 	blobDocument struct {
 		Key       string `json:"key"`
@@ -84,6 +93,9 @@ type (
 		Command        []string          `json:"command"`
 		Env            map[string]string `json:"env,omitempty"`
 		EntitlementID  string            `json:"entitlement_id"`
+		PriceID        string            `json:"price_id,omitempty"`
+		Budget         amountDocument    `json:"budget,omitzero"`
+		BudgetBound    bool              `json:"budget_bound,omitempty"`
 		CPUMillis      int64             `json:"cpu_millis"`
 		MemoryMiB      int64             `json:"memory_mib"`
 		DiskMiB        int64             `json:"disk_mib"`
@@ -109,11 +121,13 @@ func rowFromRun(r product.Run) (runRow, error) {
 		Labels: documentOf(labels),
 		Request: documentOf(requestDocument{
 			RunTimeoutNS: int64(r.Request.RunTimeout), QueueTimeoutNS: int64(r.Request.QueueTimeout),
+			MaxCost: amountDocument(r.Request.MaxCost),
 		}),
 		Plan:      documentFromPlan(r.Plan),
 		CreatedAt: at(r.CreatedAt), QueueDeadline: at(r.QueueDeadline),
 		StartedAt: at(r.StartedAt), FinishedAt: at(r.FinishedAt),
 		InputSize: r.InputSize, Output: documentFromBlob(r.Output), Log: documentFromBlob(r.Log),
+		UserID: string(r.UserID), CostMicros: r.Cost.Micros, CostCurrency: r.Cost.Currency,
 	}
 	if c := r.Cancel; c != nil {
 		if c.SignaledAt.IsZero() {
@@ -140,10 +154,12 @@ func runFromRow(r runRow, attempts []attemptRow) (product.Run, error) {
 		Request: product.Request{
 			RunTimeout:   time.Duration(r.Request.value.RunTimeoutNS),
 			QueueTimeout: time.Duration(r.Request.value.QueueTimeoutNS),
+			MaxCost:      money.Amount(r.Request.value.MaxCost),
 		},
 		Plan:      planFromDocument(r.Plan),
 		CreatedAt: r.CreatedAt.t, QueueDeadline: r.QueueDeadline.t, StartedAt: r.StartedAt.t, FinishedAt: r.FinishedAt.t,
 		InputSize: r.InputSize, Output: blobFromDocument(r.Output), Log: blobFromDocument(r.Log),
+		UserID: ids.User(r.UserID), Cost: money.Of(r.CostMicros, r.CostCurrency),
 	}
 	if !r.CancelSignaledAt.t.IsZero() {
 		run.Cancel = &product.Cancel{
@@ -178,6 +194,7 @@ func documentFromPlan(p *product.Plan) document[planDocument] {
 	return documentOf(planDocument{
 		AgentID: string(p.AgentID), VersionID: string(p.VersionID), Version: p.Version, Image: p.Image,
 		Command: slices.Clone(p.Command), Env: maps.Clone(p.Env), EntitlementID: string(p.EntitlementID),
+		PriceID: string(p.PriceID), Budget: amountDocument(p.Budget), BudgetBound: p.BudgetBound,
 		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
 		QueueNS: int64(p.Deadlines.Queue), StartNS: int64(p.Deadlines.Start),
 		RunNS: int64(p.Deadlines.Run), GraceNS: int64(p.Deadlines.Grace),
@@ -194,6 +211,7 @@ func planFromDocument(d document[planDocument]) *product.Plan {
 	return &product.Plan{
 		AgentID: ids.Agent(p.AgentID), VersionID: ids.Version(p.VersionID), Version: p.Version, Image: p.Image,
 		Command: slices.Clone(p.Command), Env: nilIfEmpty(maps.Clone(p.Env)), EntitlementID: ids.Entitlement(p.EntitlementID),
+		PriceID: ids.Price(p.PriceID), Budget: money.Amount(p.Budget), BudgetBound: p.BudgetBound,
 		Resources: product.Resources{CPUMillis: p.CPUMillis, MemoryMiB: p.MemoryMiB, DiskMiB: p.DiskMiB},
 		Deadlines: product.Deadlines{
 			Queue: time.Duration(p.QueueNS), Start: time.Duration(p.StartNS),

@@ -20,19 +20,28 @@ var lockRun = map[dialect]string{
 	sqliteDialect:   `SELECT ` + runColumns + ` FROM runs WHERE id = ?`,
 }
 
-// errRefused undoes the transaction when the caller's function returned an
-// error, which UpdateRun then hands back as it is.
-var errRefused = errors.New("the change was refused")
-
 // UpdateRun implements product.RunStore. change must not use the store: on
 // SQLite it would wait for itself. What does not change is not written, so a
 // repeated update costs a read.
 func (s *Runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.Run) ([]*product.Event, error)) (product.Run, error) {
+	return s.db.updateRun(ctx, "update run "+string(id), id, change, nil)
+}
+
+// updateRun is a transaction that changes a run. then does what belongs to the
+// change: it sees the run that change left, locked and before it is stored, and
+// may set its cost. last, which it returns, is done at the very end: what many
+// transactions wait for. then may be nil.
+func (db *DB) updateRun(ctx context.Context, doing string, id ids.Run, change func(*product.Run) ([]*product.Event, error),
+	then func(tx *gorm.DB, run *product.Run) (last func() error, err error),
+) (product.Run, error) {
 	var result product.Run
-	var refusal error
-	err := s.db.transact(ctx, func(tx *gorm.DB) error {
+	err := db.change(ctx, doing, func(tx *gorm.DB) error {
 		var before runRow
-		if err := tx.Raw(lockRun[s.db.dialect], id).Take(&before).Error; err != nil {
+		err := tx.Raw(lockRun[db.dialect], id).Take(&before).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			return notFound("run", string(id))
+		}
+		if err != nil {
 			return err
 		}
 		var attempts []attemptRow
@@ -45,26 +54,23 @@ func (s *Runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.R
 		}
 		events, err := change(&run)
 		if err != nil {
-			refusal = err
-			return errRefused
+			return refuse(err)
 		}
-		result, err = storeChange(tx, before, attempts, run, events)
-		return err
+		last := func() error { return nil }
+		if then != nil {
+			if last, err = then(tx, &run); err != nil {
+				return err
+			}
+		}
+		if result, err = storeChange(tx, before, attempts, run, events); err != nil {
+			return err
+		}
+		return last()
 	})
-	if errors.Is(err, errRefused) {
-		return product.Run{}, refusal
-	}
 	if err != nil {
-		return product.Run{}, s.db.lookupUpdate(err, id)
+		return product.Run{}, err
 	}
 	return result, nil
-}
-
-func (db *DB) lookupUpdate(err error, id ids.Run) error {
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return notFound("run", string(id))
-	}
-	return db.interpret(err, "update run "+string(id))
 }
 
 // storeChange writes the difference between the rows that were loaded and the

@@ -129,7 +129,10 @@ func TestStamp(t *testing.T) {
 
 // The statements in SQL text name the columns of the rows.
 func TestColumnLists(t *testing.T) {
-	for list, row := range map[string]any{runColumns: &runRow{}, agentColumns: &agentRow{}} {
+	for list, row := range map[string]any{
+		runColumns: &runRow{}, agentColumns: &agentRow{},
+		transactionColumns: &transactionRow{}, holdColumns: &holdRow{}, topUpColumns: &topUpRow{},
+	} {
 		parsed, err := schema.Parse(row, &sync.Map{}, schema.NamingStrategy{})
 		require.NoError(t, err)
 		require.Equal(t, parsed.DBNames, strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }))

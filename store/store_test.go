@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"agentmarket/audit"
 	"agentmarket/internal/storetest"
 	"agentmarket/internal/testenv"
 	"agentmarket/marketplace"
@@ -45,7 +46,7 @@ func TestSQLiteFileOfTwoProcesses(t *testing.T) {
 	first, second := storetest.Open(t, store.Config{URL: u}), storetest.Open(t, store.Config{URL: u})
 	org, err := marketplace.NewOrganization("acme", time.Now())
 	require.NoError(t, err)
-	require.NoError(t, first.Marketplace().CreateOrganization(t.Context(), org))
+	require.NoError(t, first.Marketplace().CreateOrganization(t.Context(), audit.System("test"), org))
 	const writers = 50
 	errs := make([]error, writers)
 	var done sync.WaitGroup
@@ -53,8 +54,8 @@ func TestSQLiteFileOfTwoProcesses(t *testing.T) {
 		db := []*store.DB{first, second}[i%2]
 		done.Go(func() {
 			for range 5 {
-				key, _ := marketplace.NewAPIKey(org.ID, "key", nil, time.Now())
-				errs[i] = errors.Join(errs[i], db.Marketplace().CreateAPIKey(t.Context(), key))
+				key, _ := marketplace.NewAPIKey(org.ID, "key", marketplace.RoleMember, nil, time.Now())
+				errs[i] = errors.Join(errs[i], db.Marketplace().CreateAPIKey(t.Context(), audit.System("test"), key))
 			}
 		})
 	}
@@ -71,13 +72,13 @@ func TestPostgresClaimSkipsWhatARivalHolds(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = rival.Close(context.Background()) }()
 	due := time.Now().Add(-time.Hour)
-	_, err = rival.Exec(t.Context(), "UPDATE runs SET dispatch_due_at = $1", due)
+	_, err = rival.Exec(t.Context(), "UPDATE runs SET dispatch_due_at = CASE WHEN status = 'canceling' THEN $1::timestamptz END", due)
 	require.NoError(t, err)
 
 	tx, err := rival.Begin(t.Context())
 	require.NoError(t, err)
 	var held string
-	require.NoError(t, tx.QueryRow(t.Context(), "SELECT id FROM runs ORDER BY id LIMIT 1 FOR UPDATE").Scan(&held))
+	require.NoError(t, tx.QueryRow(t.Context(), "SELECT id FROM runs WHERE status = 'canceling' ORDER BY id LIMIT 1 FOR UPDATE").Scan(&held))
 	claimed, err := db.Runs().ClaimDispatch(t.Context(), time.Now(), time.Minute, 10)
 	require.NoError(t, err)
 	require.Len(t, claimed, 3)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"agentmarket/audit"
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/internal/storetest"
@@ -49,7 +50,7 @@ func TestUnavailableWhenTimeIsUpOrTheStoreIsClosed(t *testing.T) {
 		requireUnavailable(t, err)
 		org, err := marketplace.NewOrganization("acme", time.Now())
 		require.NoError(t, err)
-		requireUnavailable(t, db.Marketplace().CreateOrganization(t.Context(), org))
+		requireUnavailable(t, db.Marketplace().CreateOrganization(t.Context(), audit.System("test"), org))
 	})
 }
 
@@ -98,7 +99,7 @@ func TestLogHasNoValues(t *testing.T) {
 			require.Equal(t, fault.Internal, fault.KindOf(err), "there are no tables")
 			require.Contains(t, text.String(), "query failed")
 			require.NoError(t, db.Migrate(t.Context()))
-			_, err = db.Marketplace().EntitlementFor(t.Context(), ids.Org("private-org"), "agt")
+			_, err = db.Marketplace().Organization(t.Context(), ids.Org("private-org"))
 			require.Equal(t, fault.NotFound, fault.KindOf(err))
 			require.Contains(t, text.String(), "query slow")
 			require.NotContains(t, text.String(), "private")

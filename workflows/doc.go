@@ -9,10 +9,14 @@
 //	      └──── denied ──────┴─► SettleRun │
 //	                                       ▼
 //	AcquireSlot ─► CreateJob ─► AwaitJob ─► CollectResult ─► verdict
-//	                                │                          │ platform's fault:
-//	                                │                          │ DeleteJob, backoff,
-//	                                ▼ at the start deadline    ▼ next attempt
-//	                            CheckStart
+//	      │                         │                          │ platform's fault:
+//	      │ denied                  │                          │ DeleteJob, backoff,
+//	      ▼                         ▼ at the start deadline    ▼ next attempt
+//	  SettleRun                 CheckStart
+//
+// CheckEntitlement says what a run may cost, the first AcquireSlot holds it, and
+// SettleRun charges what it did cost and gives the rest back. Who was entitled at
+// the check and is not any more at the slot has lost a race, and was never run.
 //
 // A cancel arrives as the signal "cancel" (from the API, the CLI or the Web UI)
 // or as a cancellation of the workflow (the Web UI's button). Both end the work

@@ -147,6 +147,8 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 			return ending{}, r.stopWaiting()
 		case slot.Expired:
 			return ending{product.ReasonQueueTimeout, "the run waited longer than its queue timeout"}, nil
+		case slot.DeniedKind != "":
+			return r.denied(fault.New(fault.Kind(slot.DeniedKind), slot.DeniedCode, slot.DeniedMessage)), nil
 		}
 		if !verdict.Retry || n >= r.plan.MaxAttempts {
 			return ending{verdict.Reason, verdict.Message}, nil
@@ -180,21 +182,31 @@ func (r *agentRun) admit(ctx workflow.Context) (ending, bool, error) {
 
 	var right activities.CheckEntitlementResult
 	err := workflow.ExecuteLocalActivity(ctx, layer1.CheckEntitlement, activities.CheckEntitlementInput{
-		OrgID: r.in.OrgID, AgentID: r.in.AgentID,
+		OrgID: r.in.OrgID, AgentID: r.in.AgentID, RunID: r.in.RunID,
 	}).Get(ctx, &right)
-	if f, ok := activities.FaultOf(err); ok && f.Kind == fault.Forbidden {
-		return ending{product.ReasonNotEntitled, f.Message}, true, nil
+	if f, ok := activities.FaultOf(err); ok && (f.Kind == fault.Forbidden || f.Kind == fault.PaymentRequired) {
+		return r.denied(f), true, nil
 	}
 	if err != nil {
 		return ending{}, false, err
 	}
 	err = workflow.ExecuteLocalActivity(ctx, layer2.ResolvePlan, activities.ResolvePlanInput{
-		RunID: r.in.RunID, EntitlementID: right.EntitlementID,
+		RunID: r.in.RunID, EntitlementID: right.EntitlementID, PriceID: right.PriceID,
+		BudgetMicros: right.BudgetMicros, Currency: right.Currency, Affordable: right.Affordable,
 	}).Get(ctx, &r.plan)
 	if f, ok := activities.FaultOf(err); ok && f.Kind == fault.Invalid {
 		return ending{product.ReasonPlanInvalid, f.Message}, true, nil
 	}
 	return ending{}, false, err
+}
+
+// denied is the ending of a run that layer 1 does not allow.
+func (r *agentRun) denied(f *fault.Error) ending {
+	r.log.Info("start denied", "kind", string(f.Kind), "code", f.Code)
+	if f.Kind == fault.PaymentRequired {
+		return ending{product.ReasonPaymentRequired, f.Message}
+	}
+	return ending{product.ReasonNotEntitled, f.Message}
 }
 
 // try makes one attempt and returns its verdict.

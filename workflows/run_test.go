@@ -131,15 +131,63 @@ func TestRunSucceeds(t *testing.T) {
 	require.Empty(t, b.deleted, "a Job that ended by itself is left to its TTL")
 }
 
-func TestNotEntitledMakesNothing(t *testing.T) {
+func TestDeniedMakesNothing(t *testing.T) {
+	for kind, want := range map[string]product.Reason{
+		"forbidden": product.ReasonNotEntitled, "payment_required": product.ReasonPaymentRequired,
+	} {
+		t.Run("at the check: "+kind, func(t *testing.T) {
+			b := setup(t)
+			b.OnActivity(layer1.CheckEntitlement, mock.Anything, mock.Anything).
+				Return(activities.CheckEntitlementResult{}, fails(kind, "no right"))
+			result, err := b.run(t)
+			require.NoError(t, err, "a denial is nothing for operators")
+			require.Equal(t, product.StatusRejected, result.Status)
+			require.Equal(t, "no right", b.settledAs(t, want).Message)
+			b.AssertNotCalled(t, "ResolvePlan", mock.Anything, mock.Anything)
+			b.AssertNotCalled(t, "CreateJob", mock.Anything, mock.Anything)
+		})
+		t.Run("at the slot: "+kind, func(t *testing.T) {
+			b := setup(t)
+			b.admitted()
+			b.OnActivity(layer2.AcquireSlot, mock.Anything, mock.Anything).
+				Return(activities.Slot{DeniedKind: kind, DeniedCode: "trial_exhausted", DeniedMessage: "another run was the last one"}, nil).Once()
+			result, err := b.run(t)
+			require.NoError(t, err)
+			require.Equal(t, product.StatusRejected, result.Status)
+			require.Equal(t, "another run was the last one", b.settledAs(t, want).Message)
+			b.AssertNotCalled(t, "CreateJob", mock.Anything, mock.Anything)
+			require.Empty(t, b.deleted)
+		})
+	}
+}
+
+// TestWhatTheRunMayCostReachesThePlan: the check is told the run, and the plan
+// what the check found.
+func TestWhatTheRunMayCostReachesThePlan(t *testing.T) {
 	b := setup(t)
-	b.OnActivity(layer1.CheckEntitlement, mock.Anything, mock.Anything).
-		Return(activities.CheckEntitlementResult{}, fails("forbidden", "no right"))
+	b.OnActivity(layer1.CheckEntitlement, mock.Anything, activities.CheckEntitlementInput{OrgID: "org_x", AgentID: "agt_x", RunID: b.in.RunID}).
+		Return(activities.CheckEntitlementResult{
+			EntitlementID: "ent_x", PriceID: "prc_x", BudgetMicros: 500_000, Currency: "USD", Affordable: time.Minute,
+		}, nil).Once()
+	b.OnActivity(layer2.ResolvePlan, mock.Anything, activities.ResolvePlanInput{
+		RunID: b.in.RunID, EntitlementID: "ent_x", PriceID: "prc_x", BudgetMicros: 500_000, Currency: "USD", Affordable: time.Minute,
+	}).Return(activities.PlanSummary{}, fails("invalid", "enough seen")).Once()
+	_, err := b.run(t)
+	require.NoError(t, err)
+	b.settledAs(t, product.ReasonPlanInvalid)
+	b.AssertExpectations(t)
+}
+
+func TestBudgetExhaustedCompletesTheWorkflow(t *testing.T) {
+	b := setup(t)
+	b.granted()
+	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).Return(activities.JobOutcome{Reason: infra.ReasonDeadline}, nil).Once()
+	b.collects(activities.Verdict{Reason: product.ReasonBudgetExhausted, Message: "the run reached its budget of 0.500000 USD"})
 	result, err := b.run(t)
-	require.NoError(t, err, "a denial is nothing for operators")
-	require.Equal(t, product.StatusRejected, result.Status)
-	require.Equal(t, "no right", b.settledAs(t, product.ReasonNotEntitled).Message)
-	b.AssertNotCalled(t, "CreateJob", mock.Anything, mock.Anything)
+	require.NoError(t, err, "the caller said how much")
+	require.Equal(t, product.StatusBudgetExhausted, result.Status)
+	require.Equal(t, "the run reached its budget of 0.500000 USD", b.settledAs(t, product.ReasonBudgetExhausted).Message)
+	require.Empty(t, b.deleted, "the supervisor ended it")
 }
 
 func TestInvalidPlanIsRejected(t *testing.T) {

@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/contrib/envconfig"
 
 	"agentmarket/cmd/internal/wire"
 	"agentmarket/infra/kube"
+	"agentmarket/marketplace"
 	"agentmarket/product"
 )
 
@@ -21,6 +24,8 @@ commands
   api                serve the REST API
   worker             run workflows and activities, watch the cluster
   org create NAME    make an organization, print its first API key
+  org key NAME       print a new API key of an owner, for an organization without one
+  operator key NAME  print a new API key of an operator of the platform; NAME is for people
   version, help
 
 environment
@@ -33,6 +38,12 @@ environment
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
   AGENTMARKET_JOB_TTL_SECONDS      how long finished Jobs stay, at least 3900 7200
   AGENTMARKET_CREATES_PER_SECOND   bound on calls to the cluster; 0: none    0
+  AGENTMARKET_CURRENCY             of all prices and wallets, set once        USD
+  AGENTMARKET_PLATFORM_FEE_PERCENT the platform's share, up to two decimals  20
+  AGENTMARKET_PRICE_NOTICE_DAYS    how long before a raise it is announced   14
+  AGENTMARKET_LISTING_REVIEW       false: publishers publish by themselves   true
+  AGENTMARKET_PRELOADED_IMAGES     beginnings of names of images that no registry is asked for, with commas
+  AGENTMARKET_PAYMENT_INSTRUCTIONS how buyers pay into their wallet          to ask the operator
   AGENTMARKET_SMOKE_AGENT          publisher/name that POST /schedule-job starts; unset: it answers 404
   AGENTMARKET_TEMPORAL_WEB_URL     where people open the Temporal Web UI
   AGENTMARKET_KUBE_CONTEXT         context in KUBECONFIG                     its current one
@@ -43,30 +54,16 @@ environment
 // configFromEnvironment reads the environment, and reports every value that
 // cannot be read at once.
 func configFromEnvironment() (cfg wire.Config, listen string, err error) {
-	var errs []error
+	var env environment
 	temporal, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
-		errs = append(errs, fmt.Errorf("read Temporal configuration: %w", err))
+		env.errs = append(env.errs, fmt.Errorf("read Temporal configuration: %w", err))
 	}
 	if temporal.HostPort == "" {
 		temporal.HostPort = "127.0.0.1:7233"
 	}
 	if temporal.Namespace == "" {
 		temporal.Namespace = "default"
-	}
-	flag := func(name string) bool {
-		value, err := strconv.ParseBool(orDefault(name, "false"))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s is neither true nor false", name))
-		}
-		return value
-	}
-	number := func(name, otherwise string) float64 {
-		value, err := strconv.ParseFloat(orDefault(name, otherwise), 64)
-		if err != nil || value < 0 || value > 1e6 {
-			errs = append(errs, fmt.Errorf("%s is not a number from 0 to 1000000", name))
-		}
-		return value
 	}
 	cfg = wire.Config{
 		DatabaseURL:    os.Getenv("AGENTMARKET_DATABASE_URL"),
@@ -78,16 +75,72 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		Kube: kube.Config{
 			Namespace:     os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
 			RuntimeImage:  os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
-			RuntimeByCopy: flag("AGENTMARKET_RUNTIME_BY_COPY"),
-			JobTTL:        time.Duration(number("AGENTMARKET_JOB_TTL_SECONDS", "7200")) * time.Second,
+			RuntimeByCopy: env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
+			JobTTL:        time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
-		ManageNamespace:  flag("AGENTMARKET_MANAGE_NAMESPACE"),
-		Limits:           product.DefaultLimits(),
-		SmokeAgent:       os.Getenv("AGENTMARKET_SMOKE_AGENT"),
-		CreatesPerSecond: number("AGENTMARKET_CREATES_PER_SECOND", "0"),
+		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
+		Limits:          product.DefaultLimits(),
+		Policy: marketplace.Policy{
+			Currency:       orDefault("AGENTMARKET_CURRENCY", "USD"),
+			FeeBasisPoints: env.percent("AGENTMARKET_PLATFORM_FEE_PERCENT", "20"),
+			PriceNotice:    time.Duration(env.number("AGENTMARKET_PRICE_NOTICE_DAYS", "14", 365)*24) * time.Hour,
+			ReviewListings: env.flag("AGENTMARKET_LISTING_REVIEW", "true"),
+		},
+		PreloadedImages:     list("AGENTMARKET_PRELOADED_IMAGES"),
+		PaymentInstructions: os.Getenv("AGENTMARKET_PAYMENT_INSTRUCTIONS"),
+		SmokeAgent:          os.Getenv("AGENTMARKET_SMOKE_AGENT"),
+		CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "0", 1e6),
 	}
 	cfg.Kube = cfg.Kube.WithDefaults()
-	return cfg, orDefault("AGENTMARKET_LISTEN", "127.0.0.1:3000"), errors.Join(errs...)
+	return cfg, orDefault("AGENTMARKET_LISTEN", "127.0.0.1:3000"), errors.Join(env.errs...)
+}
+
+// environment reads values, and keeps the errors of those that cannot be read.
+type environment struct{ errs []error }
+
+func (e *environment) refuse(name, message string) {
+	e.errs = append(e.errs, errors.New(name+" "+message))
+}
+
+func (e *environment) flag(name, otherwise string) bool {
+	value, err := strconv.ParseBool(orDefault(name, otherwise))
+	if err != nil {
+		e.refuse(name, "is neither true nor false")
+	}
+	return value
+}
+
+func (e *environment) number(name, otherwise string, most float64) float64 {
+	value, err := strconv.ParseFloat(orDefault(name, otherwise), 64)
+	if err != nil || !(value >= 0 && value <= most) { // NaN is neither
+		e.refuse(name, fmt.Sprintf("is not a number from 0 to %.0f", most))
+	}
+	return value
+}
+
+// percent reads a percentage, in basis points. It is a share of money, and money
+// is never a float.
+func (e *environment) percent(name, otherwise string) int64 {
+	parts := percentage.FindStringSubmatch(orDefault(name, otherwise))
+	if parts == nil {
+		e.refuse(name, "is not a number from 0 to 100 with at most two decimals")
+		return 0
+	}
+	// At most five digits, so there is nothing to overflow.
+	points, _ := strconv.ParseInt(parts[1]+(parts[2] + "00")[:2], 10, 64)
+	return points
+}
+
+var percentage = regexp.MustCompile(`^([0-9]{1,3})(?:\.([0-9]{1,2}))?$`)
+
+// list reads values with commas between them.
+func list(name string) (values []string) {
+	for value := range strings.SplitSeq(os.Getenv(name), ",") {
+		if value = strings.TrimSpace(value); value != "" {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 func orDefault(name, otherwise string) string {

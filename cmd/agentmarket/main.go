@@ -4,6 +4,8 @@
 //	agentmarket api                 serve the REST API
 //	agentmarket worker              run workflows, activities and the watcher
 //	agentmarket org create NAME     make an organization and its first API key
+//	agentmarket org key NAME        make another key of an owner
+//	agentmarket operator key NAME   make a key of an operator of the platform
 //	agentmarket version
 //
 // Everything is configured by environment; `agentmarket help` lists it.
@@ -25,7 +27,6 @@ import (
 	_ "gocloud.dev/blob/s3blob"   // s3:// blob stores
 
 	"agentmarket/cmd/internal/wire"
-	"agentmarket/marketplace"
 )
 
 // version is set by the linker.
@@ -78,28 +79,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return platform.ServeAPI(ctx, listener)
 	case args[0] == "worker":
 		return platform.RunWorker(ctx)
-	case args[0] == "org" && len(args) == 3 && args[1] == "create":
-		return createOrganization(ctx, platform, args[2], stdout)
+	case len(args) == 3:
+		return makeKey(ctx, platform.DB.Marketplace(), args, time.Now().UTC(), stdout)
 	}
 	return errUsage
-}
-
-// createOrganization makes an organization and prints its first API key, the
-// only time that the key can be read.
-func createOrganization(ctx context.Context, p *wire.Platform, name string, out io.Writer) error {
-	now := time.Now().UTC()
-	org, err := marketplace.NewOrganization(name, now)
-	if err != nil {
-		return err
-	}
-	store := p.DB.Marketplace()
-	if err := store.CreateOrganization(ctx, org); err != nil {
-		return err
-	}
-	key, token := marketplace.NewAPIKey(org.ID, "first key", marketplace.AllScopes(), now)
-	if err := store.CreateAPIKey(ctx, key); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "organization %s (%s)\nAPI key, shown this once: %s\n", org.Name, org.ID, token.Reveal())
-	return err
 }

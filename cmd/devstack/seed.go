@@ -9,65 +9,97 @@ import (
 	"strings"
 	"time"
 
+	"agentmarket/audit"
 	"agentmarket/cmd/internal/wire"
 	"agentmarket/fault"
 	"agentmarket/marketplace"
 )
 
-// examplesOrg publishes and runs the example agents.
-const examplesOrg = "examples"
+// The organizations of the development stack: who publishes the example agents,
+// who buys one of them, and who runs the platform.
+const (
+	examplesOrg = "examples"
+	buyerOrg    = "acme"
+	operatorOrg = "platform"
+)
 
-// seeded is the organization of the development stack and its key.
-type seeded struct{ token string }
+// seeded are the keys of the development stack.
+type seeded struct{ publisher, buyer, operator string }
 
-// ensureOrganization makes the organization of the examples once.
-func ensureOrganization(ctx context.Context, p *wire.Platform, now time.Time) (marketplace.Organization, error) {
+// ensureOrganization makes an organization once.
+func ensureOrganization(ctx context.Context, p *wire.Platform, name string, now time.Time) (marketplace.Organization, error) {
 	store := p.DB.Marketplace()
-	org, err := store.OrganizationByName(ctx, examplesOrg)
+	org, err := store.OrganizationByName(ctx, name)
 	if !fault.Is(err, fault.NotFound) {
 		return org, err
 	}
-	if org, err = marketplace.NewOrganization(examplesOrg, now); err != nil {
+	if org, err = marketplace.NewOrganization(name, now); err != nil {
 		return org, err
 	}
-	return org, store.CreateOrganization(ctx, org)
+	return org, store.CreateOrganization(ctx, audit.System("devstack"), org)
 }
 
-// seed returns the API key of the examples' organization. It is kept in a file
-// that only its owner can read, and made anew when the file or the database was
-// removed.
-func seed(ctx context.Context, p *wire.Platform, dir string) (seeded, error) {
+// seed returns the API keys of the development stack.
+func seed(ctx context.Context, p *wire.Platform, dir string) (s seeded, err error) {
+	for _, k := range []struct {
+		into      *string
+		org, file string
+		role      marketplace.Role
+		scopes    []marketplace.Scope
+	}{
+		{&s.publisher, examplesOrg, "api-key", marketplace.RoleOwner, marketplace.AllScopes()},
+		{&s.buyer, buyerOrg, "buyer-key", marketplace.RoleOwner, marketplace.AllScopes()},
+		{&s.operator, operatorOrg, "operator-key", marketplace.RoleOperator, marketplace.OperatorScopes()},
+	} {
+		if *k.into, err = ensureKey(ctx, p, k.org, filepath.Join(dir, k.file), k.role, k.scopes); err != nil {
+			return seeded{}, fmt.Errorf("make key of %s: %w", k.org, err)
+		}
+	}
+	return s, nil
+}
+
+// ensureKey returns a key of an organization. It is kept in a file that only its
+// owner can read, and made anew when the file or the database was removed.
+func ensureKey(ctx context.Context, p *wire.Platform, organization, file string, role marketplace.Role, scopes []marketplace.Scope) (string, error) {
 	store, now := p.DB.Marketplace(), time.Now().UTC()
-	file := filepath.Join(dir, "api-key")
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return seeded{}, fmt.Errorf("read API key: %w", err)
+		return "", fmt.Errorf("read API key: %w", err)
 	}
 	kept := strings.TrimSpace(string(text))
 	if prefix, secret, ok := marketplace.ParseToken(kept); ok {
-		if key, err := store.APIKeyByPrefix(ctx, prefix); err == nil && key.Verify(secret, now) == nil {
-			return seeded{token: kept}, nil
+		key, err := store.APIKeyByPrefix(ctx, prefix)
+		if err == nil && key.Verify(secret, now) == nil && key.Role == role && len(key.Scopes) == len(scopes) {
+			return kept, nil
 		}
 	}
-	org, err := ensureOrganization(ctx, p, now)
+	org, err := ensureOrganization(ctx, p, organization, now)
 	if err != nil {
-		return seeded{}, err
+		return "", err
 	}
-	key, token := marketplace.NewAPIKey(org.ID, "development", marketplace.AllScopes(), now)
-	if err := store.CreateAPIKey(ctx, key); err != nil {
-		return seeded{}, err
+	key, token := marketplace.NewAPIKey(org.ID, "development", role, scopes, now)
+	if err := store.CreateAPIKey(ctx, audit.System("devstack"), key); err != nil {
+		return "", err
 	}
 	if err := os.WriteFile(file, []byte(token.Reveal()+"\n"), 0o600); err != nil {
-		return seeded{}, fmt.Errorf("keep API key: %w", err)
+		return "", fmt.Errorf("keep API key: %w", err)
 	}
-	return seeded{token: token.Reveal()}, nil
+	return token.Reveal(), nil
 }
 
 // writeEnvironment writes what a shell needs to talk to the stack.
 func (o stackOptions) writeEnvironment(s seeded, kubeconfig string, say *progress) {
 	file := filepath.Join(o.dir, "env")
-	text := fmt.Sprintf("export AGENTMARKET_URL=http://localhost:%d\nexport AGENTMARKET_API_KEY=%s\nexport KUBECONFIG=%s\nexport TEMPORAL_ADDRESS=%s:%d\nexport TEMPORAL_NAMESPACE=%s\nexport PATH=%s:$PATH\n",
-		o.apiPort, s.token, kubeconfig, loopback, o.temporalPort, temporalNamespace, absolute(o.bin))
+	text := fmt.Sprintf(`export AGENTMARKET_URL=http://localhost:%d
+export AGENTMARKET_API_KEY=%s
+export AGENTMARKET_BUYER_KEY=%s
+export AGENTMARKET_OPERATOR_KEY=%s
+export KUBECONFIG=%s
+export TEMPORAL_ADDRESS=%s:%d
+export TEMPORAL_HTTP_PORT=%d
+export TEMPORAL_NAMESPACE=%s
+export PATH=%s:$PATH
+`, o.apiPort, s.publisher, s.buyer, s.operator, kubeconfig, loopback, o.temporalPort, o.temporalHTTPPort, temporalNamespace, absolute(o.bin))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, "devstack: write environment:", err)
 		return

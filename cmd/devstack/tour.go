@@ -14,15 +14,24 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"agentmarket/money"
 )
 
 // tour uses the platform as its users do: over HTTP.
 type tour struct {
 	options    stackOptions
 	images     map[string]string
-	key        string
+	keys       seeded
+	key        string // of whom calls are made for
 	kubeconfig string
 	say        *progress
+}
+
+// as is the tour of somebody else.
+func (t tour) as(key string) tour {
+	t.key = key
+	return t
 }
 
 // document is what summarize reads on the tour.
@@ -37,17 +46,22 @@ func (t tour) run(ctx context.Context) error {
 			return fmt.Errorf("register %s: %w", agent, err)
 		}
 	}
-	t.say.step("agents %s/hello, %s/summarize and %s/wordcount are registered", examplesOrg, examplesOrg, examplesOrg)
+	for agent := range offers {
+		if err := t.offer(ctx, agent); err != nil {
+			return fmt.Errorf("offer %s: %w", agent, err)
+		}
+	}
+	t.say.step("%s/hello (free), %s/summarize (0.25 USD a run) and %s/wordcount (private, by the second) are published and approved",
+		examplesOrg, examplesOrg, examplesOrg)
 
 	run, err := t.smoke(ctx)
 	if err != nil {
 		return fmt.Errorf("run hello: %w", err)
 	}
 	t.say.step("hello: %s in run %s\n%s", run.Status, run.ID, indent(run.Output))
-	if run, err = t.summarize(ctx); err != nil {
-		return fmt.Errorf("run summarize: %w", err)
+	if err := t.buy(ctx); err != nil {
+		return fmt.Errorf("buy and run summarize: %w", err)
 	}
-	t.say.step("summarize: %s in run %s\n%s", run.Status, run.ID, indent(run.Output))
 	t.howToGoOn(run.ID)
 	return nil
 }
@@ -58,6 +72,19 @@ type runView struct {
 	Status string          `json:"status"`
 	Reason string          `json:"reason"`
 	Output json.RawMessage `json:"output"`
+	Cost   *cost           `json:"cost"`
+}
+
+type cost struct {
+	Micros   int64  `json:"amount_micros"`
+	Currency string `json:"currency"`
+}
+
+func (c *cost) String() string {
+	if c == nil {
+		return "nothing"
+	}
+	return money.Of(c.Micros, c.Currency).String()
 }
 
 // untilUp waits until the API and the worker's dependencies answer.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -99,7 +101,7 @@ func up(ctx context.Context, o stackOptions) error {
 	group.Go(func() error { return platform.ServeAPI(ctx, listener) })
 	group.Go(func() error { return platform.RunWorker(ctx) })
 	group.Go(func() error {
-		t := tour{options: o, images: images, key: seeded.token, kubeconfig: kubeconfig, say: say}
+		t := tour{options: o, images: images, keys: seeded, key: seeded.publisher, kubeconfig: kubeconfig, say: say}
 		if err := t.run(ctx); err != nil || o.once {
 			stop()
 			return err
@@ -129,6 +131,9 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		ManageNamespace: true,
 		Limits:          product.DefaultLimits(),
 		SmokeAgent:      examplesOrg + "/hello",
+		// The examples were loaded into the node; only pushed ones have a
+		// registry.
+		PreloadedImages: []string{cmp.Or(o.imagePrefix, strings.TrimSuffix(imageRepository, "/"))},
 	}
 	// The organization of the smoke test is known only after the migration.
 	platform, err := wire.Open(ctx, cfg, log)
@@ -139,7 +144,7 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		platform.Close()
 		return nil, err
 	}
-	org, err := ensureOrganization(ctx, platform, time.Now().UTC())
+	org, err := ensureOrganization(ctx, platform, examplesOrg, time.Now().UTC())
 	platform.Close()
 	if err != nil {
 		return nil, err

@@ -15,13 +15,15 @@ func sound() graph {
 	}
 	add("fault", "errors", "fmt")
 	add("ids", "strings", "github.com/oklog/ulid/v2")
-	add("marketplace", "context", module+"/fault", module+"/ids")
-	add("product", module+"/infra", module+"/agentruntime", "github.com/santhosh-tekuri/jsonschema/v6")
+	add("money", "math/bits", module+"/fault")
+	add("audit", "time", module+"/ids")
+	add("marketplace", "context", "net/url", module+"/fault", module+"/ids", module+"/money", module+"/audit", module+"/product")
+	add("product", module+"/infra", module+"/agentruntime", module+"/money", module+"/audit", "github.com/santhosh-tekuri/jsonschema/v6")
 	add("infra", module+"/agentruntime")
 	add("infra/kube", module+"/infra", "k8s.io/client-go/kubernetes")
 	add("agentruntime", "encoding/json", module+"/fault", module+"/ids")
 	add("agentruntime/supervisor", "os/exec", module+"/agentruntime")
-	add("activities", "go.temporal.io/sdk/activity", module+"/product", module+"/infra")
+	add("activities", "go.temporal.io/sdk/activity", module+"/product", module+"/infra", module+"/marketplace")
 	add("workflows", "go.temporal.io/sdk/workflow", module+"/activities")
 	add("conductor", "go.temporal.io/sdk/client", module+"/workflows")
 	add("workers", "go.temporal.io/sdk/client", module+"/workflows")
@@ -29,7 +31,8 @@ func sound() graph {
 	add("blobs", "gocloud.dev/blob", module+"/product")
 	add("api", "github.com/gin-gonic/gin", "github.com/danielgtaylor/huma/v2", module+"/product")
 	add("cmd/devstack", "go.temporal.io/server/temporal", module+"/cmd/internal/wire")
-	add("cmd/internal/wire", "go.temporal.io/sdk/client", module+"/store", module+"/infra/kube")
+	add("registry", "net/http", module+"/fault")
+	add("cmd/internal/wire", "go.temporal.io/sdk/client", module+"/store", module+"/infra/kube", module+"/registry")
 	g["deploy"] = pkg{name: "deploy", testImports: []string{"k8s.io/api/core/v1"}, documented: true}
 	return g
 }
@@ -87,6 +90,11 @@ func TestRulesFail(t *testing.T) {
 		"the Temporal server is imported only by cmd/devstack": {
 			{with(sound(), "cmd/internal/wire", "go.temporal.io/server/temporal"), "cmd/internal/wire imports go.temporal.io/server/temporal"},
 		},
+		"the registry client is imported only by cmd, and the libraries of others not at all": {
+			{with(sound(), "api", module+"/registry"), "api imports agentmarket/registry"},
+			{withTest(sound(), "marketplace", module+"/registry"), "a test of marketplace imports agentmarket/registry"},
+			{with(sound(), "activities", "github.com/google/go-containerregistry/pkg/v1/remote"), "activities imports github.com/google/go-containerregistry/pkg/v1/remote"},
+		},
 		"a layer never imports a layer above it: marketplace → product → infra → agentruntime": {
 			{with(sound(), "infra/kube", module+"/product"), "infra/kube imports product, which is above it"},
 			{with(sound(), "agentruntime", module+"/marketplace"), "agentruntime imports marketplace, which is above it"},
@@ -95,6 +103,7 @@ func TestRulesFail(t *testing.T) {
 		"layers know no technology": {
 			{with(sound(), "marketplace", "net/http"), "marketplace → net/http"},
 			{with(sound(), "infra", module+"/infra/kube"), "infra → infra/kube → k8s.io/client-go/kubernetes"},
+			{with(sound(), "money", "net/http"), "marketplace → money → net/http"},
 			{with(sound(), "agentruntime/supervisor", "net/http"), "agentruntime/supervisor → net/http"},
 		},
 		"agentruntime imports only the standard library, fault and ids": {
@@ -106,10 +115,17 @@ func TestRulesFail(t *testing.T) {
 		"ids imports only the standard library and ulid": {
 			{with(sound(), "ids", "github.com/google/uuid"), "ids imports github.com/google/uuid"},
 		},
+		"money and audit import only the standard library, fault and ids": {
+			{with(sound(), "money", "github.com/shopspring/decimal"), "money imports github.com/shopspring/decimal"},
+			{with(sound(), "audit", module+"/marketplace"), "audit imports agentmarket/marketplace"},
+			{with(sound(), "audit", module+"/money"), "audit imports agentmarket/money"},
+		},
 		"workflows reach no I/O through any package of the module": {
 			{with(sound(), "workflows", module+"/store"), "workflows → store"},
 			{with(sound(), "activities", module+"/blobs"), "workflows → activities → blobs"},
+			{with(sound(), "activities", module+"/registry"), "workflows → activities → registry"},
 			{with(sound(), "workflows", "net/http"), "workflows → net/http"},
+			{with(sound(), "marketplace", "net"), "workflows → activities → marketplace → net"},
 			{with(sound(), "activities", "go.temporal.io/sdk/client"), "workflows → activities → go.temporal.io/sdk/client"},
 		},
 		"every package has a package comment": {

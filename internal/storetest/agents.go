@@ -16,7 +16,7 @@ var agentTests = []testCase{
 	{"the first version makes the agent", func(t *testing.T, s Stores) {
 		org := anOrganization(t, s, "acme")
 		agent, version := draft(t, org, "reviewer", "1.0.0", "Reviews code", start)
-		gotAgent, gotVersion, added, err := s.Agents.AddVersion(t.Context(), agent, version)
+		gotAgent, gotVersion, added, err := s.Agents.AddVersion(t.Context(), actor, agent, version)
 		require.NoError(t, err)
 		require.True(t, added)
 		agent.Summary, agent.Latest = "Reviews code", "1.0.0"
@@ -39,17 +39,17 @@ var agentTests = []testCase{
 		agent, version := publish(t, s, org, "reviewer", "1.0.0", start)
 
 		again, same := draft(t, org, "reviewer", "1.0.0", version.Manifest.Summary, after(time.Hour))
-		gotAgent, gotVersion, added, err := s.Agents.AddVersion(t.Context(), again, same)
+		gotAgent, gotVersion, added, err := s.Agents.AddVersion(t.Context(), actor, again, same)
 		require.NoError(t, err)
 		require.False(t, added)
 		requireSame(t, agent, gotAgent)
 		requireSame(t, version, gotVersion)
 
 		again, other := draft(t, org, "reviewer", "1.0.0", "Reviews more", after(time.Hour))
-		_, _, _, err = s.Agents.AddVersion(t.Context(), again, other)
+		_, _, _, err = s.Agents.AddVersion(t.Context(), actor, again, other)
 		requireFault(t, err, fault.Conflict, "version_taken")
 		same.Image = image("b")
-		_, _, _, err = s.Agents.AddVersion(t.Context(), again, same)
+		_, _, _, err = s.Agents.AddVersion(t.Context(), actor, again, same)
 		requireFault(t, err, fault.Conflict, "version_taken")
 	}},
 	{"of many equal first versions one is added", func(t *testing.T, s Stores) {
@@ -58,7 +58,7 @@ var agentTests = []testCase{
 		var agents, versions [20]string
 		together(20, func(i int) {
 			agent, version := draft(t, org, "reviewer", "1.0.0", "Reviews code", start)
-			gotAgent, gotVersion, first, err := s.Agents.AddVersion(t.Context(), agent, version)
+			gotAgent, gotVersion, first, err := s.Agents.AddVersion(t.Context(), actor, agent, version)
 			agents[i], versions[i] = string(gotAgent.ID), string(gotVersion.ID)
 			if err != nil || gotVersion.AgentID != gotAgent.ID {
 				failed.Add(1)
@@ -83,7 +83,7 @@ var agentTests = []testCase{
 		var failed atomic.Int32
 		together(len(numbers), func(i int) {
 			agent, version := draft(t, org, "reviewer", numbers[i], "summary of "+numbers[i], start)
-			if _, _, added, err := s.Agents.AddVersion(t.Context(), agent, version); err != nil || !added {
+			if _, _, added, err := s.Agents.AddVersion(t.Context(), actor, agent, version); err != nil || !added {
 				failed.Add(1)
 			}
 		})
@@ -154,7 +154,7 @@ var agentTests = []testCase{
 		requireFault(t, err, fault.NotFound, "version_not_found")
 		stranger, version := draft(t, org, "reviewer", "1.0.0", "", start)
 		stranger.OrgID, stranger.Publisher = "org_none", "stranger"
-		_, _, _, err = s.Agents.AddVersion(t.Context(), stranger, version)
+		_, _, _, err = s.Agents.AddVersion(t.Context(), actor, stranger, version)
 		requireFault(t, err, fault.NotFound, "")
 	}},
 	{"a name belongs to one organization", func(t *testing.T, s Stores) {
@@ -162,7 +162,7 @@ var agentTests = []testCase{
 		publish(t, s, org, "reviewer", "1.0.0", start)
 		agent, version := draft(t, other, "reviewer", "2.0.0", "", start)
 		agent.Publisher = org.Name
-		_, _, _, err := s.Agents.AddVersion(t.Context(), agent, version)
+		_, _, _, err := s.Agents.AddVersion(t.Context(), actor, agent, version)
 		requireFault(t, err, fault.Conflict, "agent_taken")
 	}},
 	{"an organization sees the agents it has an entitlement for", func(t *testing.T, s Stores) {
@@ -173,12 +173,13 @@ var agentTests = []testCase{
 			if name == "two" {
 				continue
 			}
-			e := grant(t, s, buyer, agent)
-			if name == "three" {
-				e.RevokedAt = after(time.Second)
-				require.NoError(t, s.Marketplace.Grant(t.Context(), e))
+			g := aGrant(t, s, buyer, agent)
+			if name == "three" { // granted twice, and the agent is listed once
+				require.NoError(t, s.Marketplace.RevokeGrant(t.Context(), actor, agent.ID, g.ID, after(time.Second)))
+				g = aGrant(t, s, buyer, agent)
+				require.NoError(t, s.Marketplace.RevokeGrant(t.Context(), actor, agent.ID, g.ID, after(time.Second)))
 			}
-			grant(t, s, publisher, agent)
+			own(t, s, agent)
 			names = append([]string{name}, names...)
 		}
 		list, err := s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{})
@@ -201,9 +202,9 @@ var agentTests = []testCase{
 			"code-reviewer": "Reviews Go and SQL", "painter": "Malt schöne BILDER: 100% Öl_farbe", "other": "Wow! [a-z]* \\ 'quote'",
 		} {
 			agent, version := draft(t, org, name, "1.0.0", summary, start)
-			agent, _, _, err := s.Agents.AddVersion(t.Context(), agent, version)
+			agent, _, _, err := s.Agents.AddVersion(t.Context(), actor, agent, version)
 			require.NoError(t, err)
-			grant(t, s, org, agent)
+			own(t, s, agent)
 		}
 		for text, want := range map[string][]string{
 			"REVIEW": {"code-reviewer"}, "-rev": {"code-reviewer"}, "sql": {"code-reviewer"}, "bilder": {"painter"},

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/agentruntime"
+	"agentmarket/audit"
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/marketplace"
@@ -59,11 +60,14 @@ func together(n int, do func(i int)) {
 	done.Wait()
 }
 
+// actor makes the changes of the tests.
+var actor = audit.Actor{Kind: audit.KindKey, ID: "key_actor", Org: "org_actor", RequestID: "req_test"}
+
 func anOrganization(t *testing.T, s Stores, name string) marketplace.Organization {
 	t.Helper()
 	org, err := marketplace.NewOrganization(name, start)
 	require.NoError(t, err)
-	require.NoError(t, s.Marketplace.CreateOrganization(t.Context(), org))
+	require.NoError(t, s.Marketplace.CreateOrganization(t.Context(), actor, org))
 	org.CreatedAt = stored(org.CreatedAt)
 	return org
 }
@@ -97,17 +101,28 @@ func draft(t *testing.T, org marketplace.Organization, name, number, summary str
 func publish(t *testing.T, s Stores, org marketplace.Organization, name, number string, at time.Time) (product.Agent, product.Version) {
 	t.Helper()
 	agent, version := draft(t, org, name, number, "summary of "+number, at)
-	agent, version, added, err := s.Agents.AddVersion(t.Context(), agent, version)
+	agent, version, added, err := s.Agents.AddVersion(t.Context(), actor, agent, version)
 	require.NoError(t, err)
 	require.True(t, added)
 	return agent, version
 }
 
-func grant(t *testing.T, s Stores, org marketplace.Organization, agent product.Agent) marketplace.Entitlement {
+// aGrant lets an organization run an agent of another one.
+func aGrant(t *testing.T, s Stores, org marketplace.Organization, agent product.Agent) marketplace.Grant {
 	t.Helper()
-	e := marketplace.NewEntitlement(org.ID, agent.ID, marketplace.SourceGrant, start)
-	require.NoError(t, s.Marketplace.Grant(t.Context(), e))
-	return e
+	g := marketplace.Grant{
+		ID: ids.New[ids.Grant](ids.PrefixGrant), AgentID: agent.ID, OrgID: org.ID,
+		Access: marketplace.AccessRun, CreatedBy: actor.ID, CreatedAt: start,
+	}
+	require.NoError(t, s.Marketplace.CreateGrant(t.Context(), actor, g))
+	return g
+}
+
+// own gives a publisher the right to run its agent.
+func own(t *testing.T, s Stores, agent product.Agent) {
+	t.Helper()
+	e := marketplace.NewEntitlement(agent.OrgID, agent.ID, marketplace.SourceOwnership, start)
+	require.NoError(t, s.Marketplace.Entitle(t.Context(), actor, e))
 }
 
 // world is what a run needs.

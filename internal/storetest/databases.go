@@ -12,9 +12,10 @@ import (
 	"agentmarket/store"
 )
 
-// Of is the three stores of a database.
+// Of is the stores of a database.
 func Of(db *store.DB) Stores {
-	return Stores{Marketplace: db.Marketplace(), Agents: db.Agents(), Runs: db.Runs()}
+	agents := db.Agents()
+	return Stores{Marketplace: db.Marketplace(), Agents: agents, Names: agents, Channels: agents, Runs: db.Runs()}
 }
 
 // Open opens a database, migrates it and closes it at the end of the test.

@@ -19,31 +19,25 @@ import (
 func Fill(t *testing.T, s Stores, n int) {
 	t.Helper()
 	for i := range n {
-		fillOrganization(t, s, n, anOrganization(t, s, fmt.Sprint("org-", i)))
+		org := anOrganization(t, s, fmt.Sprint("org-", i))
+		fillPeople(t, s, n, org)
+		fillOrganization(t, s, n, org)
+		fillEntitlements(t, s, n, org)
+		fillMoney(t, s, n, org)
+		fillHeads(t, s, org)
+		fillListings(t, s, n, org)
 	}
 }
 
 func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organization) {
 	t.Helper()
 	ctx := t.Context()
-	_, err := s.Marketplace.OrganizationByName(ctx, org.Name)
-	require.NoError(t, err)
-	_, err = s.Marketplace.Organization(ctx, org.ID)
-	require.NoError(t, err)
-	key, _ := marketplace.NewAPIKey(org.ID, "key", marketplace.AllScopes(), start)
-	require.NoError(t, s.Marketplace.CreateAPIKey(ctx, key))
-	_, err = s.Marketplace.APIKeyByPrefix(ctx, key.Prefix)
-	require.NoError(t, err)
-	require.NoError(t, s.Marketplace.TouchAPIKey(ctx, key.ID, start))
-
 	w := world{Stores: s, org: org}
 	for i := range n {
 		w.agent, w.version = publish(t, s, org, fmt.Sprint("agent-", i), "1.0.0", start)
-		grant(t, s, org, w.agent)
+		own(t, s, w.agent)
 	}
-	_, err = s.Marketplace.EntitlementFor(ctx, org.ID, w.agent.ID)
-	require.NoError(t, err)
-	_, err = s.Agents.AgentByName(ctx, w.agent.Publisher, w.agent.Name)
+	_, err := s.Agents.AgentByName(ctx, w.agent.Publisher, w.agent.Name)
 	require.NoError(t, err)
 	for _, q := range []product.AgentQuery{{Limit: 10}, {Before: w.agent.ID, Limit: 10}, {Text: "x", Limit: 10}} {
 		_, err = s.Agents.AgentsFor(ctx, org.ID, q)
@@ -59,6 +53,8 @@ func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organizatio
 		_, err = s.Agents.Versions(ctx, w.agent.ID, before, 10)
 		require.NoError(t, err)
 	}
+
+	w.fillChannels(t)
 
 	for i := range n {
 		w.fillRun(t, &product.IdempotencyKey{Key: fmt.Sprint("key-", i), Fingerprint: "f"})

@@ -11,6 +11,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -18,6 +19,7 @@ var createRunTests = []testCase{
 	{"what is created is found", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		want := w.queued(start)
+		want.UserID, want.Request.MaxCost = "usr_caller", money.Of(2_500_000, "USD")
 		input := []byte("{\"z\": 1.0,\n \"a\": \"\\u0000\"}") // byte for byte, not as JSON
 		run, created, err := s.Runs.CreateRun(t.Context(), want, input, nil)
 		require.NoError(t, err)

@@ -7,10 +7,12 @@ import (
 	"agentmarket/product"
 )
 
-// Stores is one empty database behind its three interfaces.
+// Stores is one empty database behind its interfaces.
 type Stores struct {
 	Marketplace marketplace.Store
 	Agents      product.AgentStore
+	Names       product.AgentNames
+	Channels    product.ChannelStore
 	Runs        product.RunStore
 }
 
@@ -23,8 +25,33 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 	}{
 		{"organizations", organizationTests},
 		{"api_keys", apiKeyTests},
+		{"members", memberTests},
+		{"invitations", invitationTests},
+		{"teams", teamTests},
+		{"audit", auditTests},
+		{"prices", priceTests},
+		{"claims", claimTests},
 		{"entitlements", entitlementTests},
+		{"installations", installationTests},
+		{"grants", grantTests},
+		{"listings", listingTests},
+		{"listing_comments", listingCommentTests},
+		{"catalog", catalogTests},
+		{"reviews", reviewTests},
+		{"ledger", ledgerTests},
+		{"refunds", refundTests},
+		{"statements", statementTests},
+		{"admissions", admissionTests},
+		{"settlements", settlementTests},
+		{"charges", chargeTests},
+		{"orders", orderTests},
+		{"renewals", renewalTests},
+		{"top_ups", topUpTests},
+		{"spending", spendingTests},
 		{"agents", agentTests},
+		{"agent_names", agentNameTests},
+		{"channels", channelTests},
+		{"heads", headTests},
 		{"create_run", createRunTests},
 		{"update_run", updateRunTests},
 		{"list_runs", listRunTests},

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/fault"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -17,6 +18,7 @@ func fillIn(r *product.Run) ([]*product.Event, error) {
 	planned := r.Planned(product.Plan{
 		AgentID: r.AgentID, VersionID: r.VersionID, Version: r.Version, Image: r.Image,
 		Command: []string{"/agent", "--fast"}, Env: map[string]string{"MODE": "test"}, EntitlementID: "ent_1",
+		PriceID: "prc_1", Budget: money.Of(1_500_000, "USD"), BudgetBound: true,
 		Resources:   product.Resources{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64},
 		Deadlines:   product.Deadlines{Queue: time.Hour, Start: 1, Run: time.Minute, Grace: 1500 * time.Millisecond},
 		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20, ResolvedAt: after(time.Second),
@@ -38,6 +40,7 @@ func fillIn(r *product.Run) ([]*product.Event, error) {
 		return nil, err
 	}
 	r.Cancel.TerminatedAt, r.Cancel.GoneAt, r.Cancel.ExitCode = after(8*time.Second), after(9*time.Second), &code
+	r.Cost = money.Of(1, "USD")
 	r.Output = &product.Blob{Key: "runs/1/output", Size: 12, SHA256: "ab"}
 	r.Log = &product.Blob{Key: "runs/1/log", Size: 1 << 40, SHA256: "cd", Truncated: true}
 	return []*product.Event{planned, first, started, ended, second, canceled}, nil
@@ -62,6 +65,19 @@ var updateRunTests = []testCase{
 			e.RunID, e.Seq, e.At = run.ID, int64(i)+2, stored(e.At)
 			requireSame(t, *e, log[i])
 		}
+	}},
+	{"a run whose budget is used up is over", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		run := w.create(t, w.queued(start))
+		w.update(t, run.ID, func(r *product.Run) ([]*product.Event, error) {
+			begin, err := r.BeginAttempt(1, after(time.Second))
+			return []*product.Event{begin, r.AttemptStarted(1, after(time.Second))}, err
+		})
+		run = w.settle(t, run.ID, product.ReasonBudgetExhausted, after(time.Minute))
+		require.Equal(t, product.StatusBudgetExhausted, run.Status)
+		due, err := s.Runs.ClaimDispatch(t.Context(), after(time.Hour), lease, 10)
+		require.NoError(t, err)
+		require.Empty(t, due)
 	}},
 	{"a repeat changes nothing", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)

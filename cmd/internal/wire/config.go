@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"go.temporal.io/sdk/client"
 
 	"agentmarket/ids"
 	"agentmarket/infra/kube"
+	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
 )
 
@@ -46,11 +51,36 @@ type Config struct {
 	// means no bound.
 	CreatesPerSecond float64
 
+	// Policy is how the marketplace is configured. The zero Policy is
+	// marketplace.DefaultPolicy. The currency must stay what it was when the
+	// first price was set.
+	Policy marketplace.Policy
+	// PreloadedImages are the beginnings of names of images that no registry is
+	// asked for, see registry.Config.
+	PreloadedImages []string
+	// PaymentInstructions tell buyers how to pay into their wallet, at most 2000
+	// characters. Empty: to ask the operator.
+	PaymentInstructions string
+
 	// SmokeOrg is the organization under which /schedule-job runs from
 	// loopback without a key; empty: it needs a key. SmokeAgent is the agent
 	// that it starts, publisher/name.
 	SmokeOrg   ids.Org
 	SmokeAgent string
+}
+
+const (
+	maxPriceNotice         = 365 * 24 * time.Hour
+	maxPaymentInstructions = 2000 // characters
+)
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	c.Kube = c.Kube.WithDefaults()
+	if c.Policy == (marketplace.Policy{}) {
+		c.Policy = marketplace.DefaultPolicy()
+	}
+	return c
 }
 
 // Validate reports every mistake at once, before anything starts.
@@ -64,6 +94,15 @@ func (c Config) Validate() error {
 	require(c.DatabaseURL != "", "AGENTMARKET_DATABASE_URL is not set (postgres://… or sqlite:///path)")
 	require(c.BlobURL != "", "AGENTMARKET_BLOB_URL is not set (file:///path or s3://bucket)")
 	require(c.CreatesPerSecond >= 0, "AGENTMARKET_CREATES_PER_SECOND is negative")
+	require(money.ValidCurrency(c.Policy.Currency), "AGENTMARKET_CURRENCY is not three upper-case letters (ISO 4217)")
+	require(0 <= c.Policy.FeeBasisPoints && c.Policy.FeeBasisPoints <= 100_00, "AGENTMARKET_PLATFORM_FEE_PERCENT is not between 0 and 100")
+	require(0 <= c.Policy.PriceNotice && c.Policy.PriceNotice <= maxPriceNotice, "AGENTMARKET_PRICE_NOTICE_DAYS is not between 0 and 365")
+	for _, prefix := range c.PreloadedImages {
+		require(prefix != "" && !strings.ContainsAny(prefix, " \t@") && !strings.Contains(prefix, "://"),
+			fmt.Sprintf("AGENTMARKET_PRELOADED_IMAGES: %q is no beginning of names of images (registry.example/team, …)", prefix))
+	}
+	require(utf8.RuneCountInString(c.PaymentInstructions) <= maxPaymentInstructions,
+		"AGENTMARKET_PAYMENT_INSTRUCTIONS has more than 2000 characters")
 	return errors.Join(errs...)
 }
 
@@ -80,6 +119,11 @@ func (c Config) LogValue() slog.Value {
 		slog.String("runtime_image", c.Kube.RuntimeImage),
 		slog.Bool("runtime_by_copy", c.Kube.RuntimeByCopy),
 		slog.Bool("manage_namespace", c.ManageNamespace),
+		slog.String("currency", c.Policy.Currency),
+		slog.Int64("fee_basis_points", c.Policy.FeeBasisPoints),
+		slog.Duration("price_notice", c.Policy.PriceNotice),
+		slog.Bool("listing_review", c.Policy.ReviewListings),
+		slog.Any("preloaded_images", c.PreloadedImages),
 	)
 }
 

@@ -11,6 +11,7 @@
 //	            ┌─────┴──────────── worker ───────────────┐    ▼
 //	            │ relay ◄── store      kube.Watcher ◄── cluster (Jobs, pods)
 //	            │ reporter ◄───────────────┘              │
+//	            │ housekeeping ──► store                  │
 //	            └─────────────────────────────────────────┘
 package wire
 
@@ -30,6 +31,8 @@ import (
 	"agentmarket/blobs"
 	"agentmarket/conductor"
 	"agentmarket/infra/kube"
+	"agentmarket/marketplace"
+	"agentmarket/registry"
 	"agentmarket/store"
 	"agentmarket/workers"
 )
@@ -47,10 +50,10 @@ type Platform struct {
 // Open connects to everything. The database and the blob store must answer;
 // Temporal and the cluster may be away and come back.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Platform, err error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	cfg.Kube = cfg.Kube.WithDefaults()
 	p := &Platform{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
@@ -113,10 +116,16 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 	server := &api.Server{
 		Marketplace: p.DB.Marketplace(),
 		Agents:      p.DB.Agents(),
+		Channels:    p.DB.Agents(),
+		Names:       p.DB.Agents(),
 		Runs:        p.DB.Runs(),
 		Engine:      p.conductor,
 		Logs:        cluster,
 		Blobs:       p.blobs,
+		Policy:      p.cfg.Policy,
+		Limits:      p.cfg.Limits,
+		Images:      registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages}),
+		Payments:    marketplace.ManualPayments{Instructions: p.cfg.PaymentInstructions},
 		// Not Temporal and not the cluster: without them the API still takes
 		// runs and cancels, and they are carried out when these are back.
 		Checks: map[string]func(context.Context) error{
@@ -151,8 +160,8 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 	return group.Wait()
 }
 
-// RunWorker serves the task queues, watches the cluster and relays what the API
-// could not say, until the context ends.
+// RunWorker serves the task queues, watches the cluster, relays what the API
+// could not say and keeps house, until the context ends.
 func (p *Platform) RunWorker(ctx context.Context) error {
 	if err := p.cfg.Kube.Validate(); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -170,20 +179,26 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 			return err
 		}
 	}
-	runs := p.DB.Runs()
+	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
 	watcher := kube.NewWatcher(client, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
 	relay := &conductor.Relay{Conductor: p.conductor, Runs: runs, Log: p.log, Now: time.Now}
+	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
 	work := workers.Activities{
-		Marketplace: &activities.Marketplace{Store: p.DB.Marketplace(), Now: time.Now},
-		Product:     &activities.Product{Runs: runs, Agents: p.DB.Agents(), Limits: p.cfg.Limits, Now: time.Now},
-		Infra:       &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
+		Marketplace: &activities.Marketplace{
+			Store: market, Runs: runs, Agents: agents, Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+		},
+		Product: &activities.Product{
+			Runs: runs, Agents: agents, Settlements: market, Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+		},
+		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
 		AgentRuntime: &activities.AgentRuntime{
-			Cluster: cluster, Runs: runs, Agents: p.DB.Agents(), Blobs: p.blobs, Now: time.Now,
+			Cluster: cluster, Runs: runs, Agents: agents, Blobs: p.blobs, Now: time.Now,
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error { return relay.Run(ctx) })
+	group.Go(func() error { return housekeeping.Run(ctx) })
 	group.Go(func() error {
 		return workers.Run(ctx, p.temporal, work, workers.Config{CreatesPerSecond: p.cfg.CreatesPerSecond})
 	})

@@ -1,0 +1,47 @@
+package agentruntime
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var (
+	toolPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?$`)
+	secretPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
+	// hostPattern ends in a label that begins with a letter: no address does,
+	// in whatever notation.
+	hostPattern = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	portPattern = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
+)
+
+// validatePermissions checks the lists of what the agent asks for.
+func (m Manifest) validatePermissions(f *findings) {
+	validateNames(f, "/tools", m.Tools, MaxTools, toolPattern.MatchString,
+		"must be 1 to 128 lower-case letters, digits and inner dots, underscores, slashes and hyphens")
+	validateNames(f, "/secrets", m.Secrets, MaxSecrets, secretPattern.MatchString,
+		"must be 1 to 64 upper-case letters, digits and underscores, a letter first")
+	validateNames(f, "/egress", m.Egress, MaxEgress, validEgress,
+		"must be a lower-case host name of two labels or more, such as api.example.com, *.example.com or api.example.com:443")
+}
+
+func validateNames(f *findings, at string, names []string, most int, valid func(string) bool, message string) {
+	f.check(len(names) <= most, at, "must have at most %d entries", most)
+	for i, name := range names {
+		pointer := fmt.Sprintf("%s/%d", at, i)
+		f.check(valid(name), pointer, "%s", message)
+		first := slices.Index(names, name)
+		f.check(first == i, pointer, "must not repeat entry %d", first)
+	}
+}
+
+// validEgress reports whether an entry is [*.]HOST[:PORT].
+func validEgress(entry string) bool {
+	host, port, hasPort := strings.Cut(strings.TrimPrefix(entry, "*."), ":")
+	if number, err := strconv.Atoi(port); hasPort && (!portPattern.MatchString(port) || err != nil || number > 65535) {
+		return false
+	}
+	return len(host) <= MaxHostLength && hostPattern.MatchString(host) && !strings.HasSuffix(host, ".localhost")
+}

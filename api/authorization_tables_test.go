@@ -1,0 +1,96 @@
+package api_test
+
+import (
+	"fmt"
+
+	"agentmarket/marketplace"
+)
+
+// The tables of TestAuthorization: what is particular about a call, and what it is
+// sent. The paths are filled in by authorization_world_test.go.
+
+// nestedActions are asked for besides the action of a call when the object is not
+// the caller's own. In this test people have their own key as the object, and
+// programs that of another program.
+var nestedActions = map[string]marketplace.Action{
+	"revoke-api-key": marketplace.ActKeysManage,
+	"rotate-api-key": marketplace.ActKeysManage,
+}
+
+// namesInBody are calls that name an object of a tenant in their body alone.
+var namesInBody = map[string]bool{"place-order": true}
+
+// ofTheSeller are calls about an object of a tenant that hangs on an agent which
+// somebody else publishes.
+var ofTheSeller = map[string]bool{"delete-review": true}
+
+// absentAnyway are the codes of calls whose object is not there in the state that
+// the world is in.
+var absentAnyway = map[string]string{
+	"schedule-job": "smoke_test_disabled",
+	"get-output":   "output_not_ready",
+	"get-plan":     "plan_not_ready",
+	"get-receipt":  "receipt_not_ready",
+
+	"get-installation": "installation_not_found", // the publisher runs its own agent as it is
+}
+
+// bodies are a valid body of each call that reads one, empty where none is needed.
+var bodies = map[string]func(*tenant) string{
+	"publish-version":     fixed(publication("1.0.0")),
+	"validate-input":      fixed(`{"input":{"prompt":"hello"}}`),
+	"start-run":           fixed(`{"input":{"prompt":"hello"}}`),
+	"schedule-job":        fixed(`{"prompt":"hello"}`),
+	"cancel-run":          fixed(""),
+	"set-role":            fixed(`{"role":"member"}`),
+	"invite":              fixed(`{"email":"guest@example.com","role":"member"}`),
+	"accept-invitation":   fixed(`{"token":"nonsense","name":"Ada"}`),
+	"create-team":         fixed(`{"name":"another"}`),
+	"add-to-team":         fixed(""),
+	"create-api-key":      fixed(`{"personal":true}`),
+	"rotate-api-key":      fixed(""),
+	"create-organization": func(of *tenant) string { return fmt.Sprintf(`{"name":"beside-%s"}`, of.org.Name) },
+
+	"put-listing":           fixed(draft("private")),
+	"submit-listing":        fixed(""),
+	"withdraw-listing":      fixed(""),
+	"deprecate-listing":     fixed(""),
+	"restore-listing":       fixed(""),
+	"comment-on-listing":    fixed(`{"comment":"What is missing?"}`),
+	"create-grant":          fixed(`{"organization":"seller","access":"run"}`),
+	"set-channel":           fixed(`{"version":"1.0.0"}`),
+	"put-review":            fixed(review),
+	"set-installation":      fixed(`{"version":"1.0.0"}`),
+	"consent":               fixed(`{"version":"1.0.0"}`),
+	"comment-on-submission": fixed(`{"comment":"What does it read?"}`),
+	"approve-listing":       fixed(""),
+	"reject-listing":        fixed(`{"comment":"Say what it reads."}`),
+	"suspend-listing":       fixed(`{"notice":"It is being looked into."}`),
+	"reinstate-listing":     fixed(""),
+
+	"set-price":          fixed(price),
+	"estimate-run":       fixed(""),
+	"place-order":        func(of *tenant) string { return fmt.Sprintf(`{"agent":"%s/greeter"}`, of.org.Name) },
+	"cancel-order":       fixed(""),
+	"limit-entitlement":  fixed(`{"runs_per_month":10}`),
+	"refund-transaction": fixed(`{"reason":"wrong result"}`),
+	"create-top-up":      fixed(`{"amount":` + dollar + `}`),
+	"set-spend-limit":    fixed(`{"amount":` + dollar + `}`),
+	"credit-wallet":      fixed(credit),
+	"set-credit-limit":   fixed(`{"credit":` + dollar + `}`),
+	"pay-out":            fixed(credit),
+	"confirm-top-up":     fixed(""),
+}
+
+const (
+	dollar = `{"amount_micros":1000000,"currency":"USD"}`
+	credit = `{"amount":` + dollar + `,"reason":"test"}`
+	price  = `{"model":"per_run","currency":"USD","per_run_micros":1000}`
+	review = `{"version":"1.0.0","rating":4,"title":"It greets"}`
+)
+
+func draft(visibility string) string {
+	return fmt.Sprintf(`{"title":"Greeter","summary":"Greets.","visibility":%q}`, visibility)
+}
+
+func fixed(body string) func(*tenant) string { return func(*tenant) string { return body } }

@@ -1,0 +1,8 @@
+package api
+
+// routePlatform registers the calls of operators.
+func (a *app) routePlatform() {
+	a.routePlatformOrganizations()
+	a.routeReviewDesk()
+	a.routePlatformBilling()
+}

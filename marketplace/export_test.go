@@ -1,0 +1,4 @@
+package marketplace
+
+// MulDiv is mulDiv, for its fuzz test.
+var MulDiv = mulDiv
