@@ -150,7 +150,7 @@ func (a *app) validateInput(ctx context.Context, in *validateInput) (*validAnswe
 	if err != nil {
 		return nil, err
 	}
-	version, _, err := a.version(ctx, agent, claim, in.Body.Version)
+	version, err := a.version(ctx, agent, claim, in.Body.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -216,7 +216,7 @@ type (
 )
 
 func (a *app) refundTransaction(ctx context.Context, in *refundInput) (*transactionAnswer, error) {
-	key, err := idempotencyKey(http.MethodPost, requestOf(ctx))
+	key, err := idempotencyKey(requestOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +294,7 @@ func topUpBodyOf(t marketplace.TopUp) topUpBody {
 }
 
 func (a *app) createTopUp(ctx context.Context, in *createTopUpInput) (*topUpAnswer, error) {
-	key, err := idempotencyKey(http.MethodPost, requestOf(ctx))
+	key, err := idempotencyKey(requestOf(ctx))
 	if err != nil {
 		return nil, err
 	}

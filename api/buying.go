@@ -76,7 +76,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 		}
 	}
 	subject := marketplace.Subject{MaxCost: request.MaxCost}
-	version, _, err := a.version(ctx, agent, claim, asked.Version)
+	version, err := a.version(ctx, agent, claim, asked.Version)
 	switch {
 	case err == nil:
 		subject = a.subject(version, request)

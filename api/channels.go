@@ -84,7 +84,7 @@ func (a *app) listChannels(ctx context.Context, in *agentInput) (*channelsAnswer
 			return nil, err
 		}
 		if stable != nil {
-			items = append(items, channelBody{Channel: product.ChannelStable, Version: stable.Number, Implicit: true})
+			items = slices.Insert(items, 0, channelBody{Channel: product.ChannelStable, Version: stable.Number, Implicit: true})
 			slices.SortFunc(items, func(a, b channelBody) int { return strings.Compare(a.Channel, b.Channel) })
 		}
 	}

@@ -45,22 +45,18 @@ func (a *app) ownAgent(ctx context.Context, publisher, name string) (product.Age
 // version finds a version of an agent: a number, a channel or latest. Without one
 // it is what the caller's organization has installed: the pinned version, or the
 // newest of its channel that it has consented to; the publisher itself gets the
-// latest. update is what waits for a consent.
-func (a *app) version(ctx context.Context, agent product.Agent, claim marketplace.Claim, wanted string) (
-	version product.Version, update *marketplace.Update, err error,
-) {
-	if wanted == "" && claim.OrgID == claim.Publisher {
-		wanted = product.Latest
+// latest.
+func (a *app) version(ctx context.Context, agent product.Agent, claim marketplace.Claim, wanted string) (product.Version, error) {
+	switch {
+	case wanted != "":
+		return a.namedVersion(ctx, agent, wanted)
+	case claim.OrgID == claim.Publisher:
+		return a.namedVersion(ctx, agent, product.Latest)
+	case claim.Installation != nil:
+		return a.installed(ctx, agent, *claim.Installation)
+	default:
+		return a.namedVersion(ctx, agent, product.ChannelStable)
 	}
-	if wanted != "" {
-		version, err = a.namedVersion(ctx, agent, wanted)
-		return version, nil, err
-	}
-	if i := claim.Installation; i != nil {
-		return a.installed(ctx, agent, *i)
-	}
-	version, err = a.namedVersion(ctx, agent, product.ChannelStable)
-	return version, nil, err
 }
 
 func (a *app) namedVersion(ctx context.Context, agent product.Agent, name string) (product.Version, error) {
@@ -73,35 +69,31 @@ func (a *app) namedVersion(ctx context.Context, agent product.Agent, name string
 
 // installed is what an installation runs, and moves it on where its channel has
 // a version that the consent covers.
-func (a *app) installed(ctx context.Context, agent product.Agent, i marketplace.Installation) (product.Version, *marketplace.Update, error) {
+func (a *app) installed(ctx context.Context, agent product.Agent, i marketplace.Installation) (product.Version, error) {
 	if i.Pinned() {
-		version, err := a.Agents.Version(ctx, i.VersionID)
-		return version, nil, err
+		return a.Agents.Version(ctx, i.VersionID)
 	}
 	head, err := a.namedVersion(ctx, agent, i.Channel)
 	if err != nil {
-		return product.Version{}, nil, err
+		return product.Version{}, err
 	}
 	now := a.Now()
 	before := i.Version
 	update, moved := i.Next(head, now)
 	switch {
-	case update != nil && i.VersionID == "": // nothing to stay on
-		return head, update, nil
-	case update != nil:
-		version, err := a.Agents.Version(ctx, i.VersionID)
-		return version, update, err
-	case !moved:
-		return head, nil, nil
+	case update != nil && i.VersionID != "": // it waits for a consent
+		return a.Agents.Version(ctx, i.VersionID)
+	case !moved: // also where there is nothing to stay on
+		return head, nil
 	}
 	_, err = a.Marketplace.UpdateInstallation(ctx, actor(ctx), i.OrgID, i.AgentID, now, func(stored *marketplace.Installation) error {
 		stored.Next(head, now)
 		return nil
 	})
 	if err != nil {
-		return product.Version{}, nil, fmt.Errorf("update %s from %s: %w", agent.FullName(), before, err)
+		return product.Version{}, fmt.Errorf("update %s from %s: %w", agent.FullName(), before, err)
 	}
-	return head, nil, nil
+	return head, nil
 }
 
 // subject is what is asked of a claim about a version.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,9 +15,9 @@ import (
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/infra"
+	"agentmarket/internal/storetest"
 	"agentmarket/marketplace"
 	"agentmarket/product"
-	"agentmarket/store"
 )
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -47,10 +46,7 @@ type fixture struct {
 // newFixture serves with one organization, acme, whose key has every scope.
 func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{URL: "sqlite://" + filepath.Join(t.TempDir(), "store.db")})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	require.NoError(t, db.Migrate(t.Context()))
+	db := storetest.SQLite(t)
 	f := &fixture{
 		t: t, clock: &clock{at: now}, images: &registry{}, market: &layer1{Store: db.Marketplace()},
 		agents: db.Agents(), runs: db.Runs(),

@@ -15,8 +15,8 @@ import (
 
 const maxIdempotencyKey = 255
 
-// idempotencyKey reads the Idempotency-Key of a request; nil without one.
-func idempotencyKey(method string, r *request) (*product.IdempotencyKey, error) {
+// idempotencyKey reads the Idempotency-Key of a POST; nil without one.
+func idempotencyKey(r *request) (*product.IdempotencyKey, error) {
 	values := r.header.Values(http.CanonicalHeaderKey("Idempotency-Key"))
 	if len(values) == 0 {
 		return nil, nil //nolint:nilnil // no key is not an error
@@ -28,7 +28,7 @@ func idempotencyKey(method string, r *request) (*product.IdempotencyKey, error) 
 			WithFields(fault.Field{Pointer: "Idempotency-Key",
 				Message: fmt.Sprintf("must be 1 to %d visible ASCII characters, sent once", maxIdempotencyKey)})
 	}
-	print, err := fingerprint(method, r.path, r.body)
+	print, err := fingerprint(http.MethodPost, r.path, r.body)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (a *app) routeOrders() {
 }
 
 func (a *app) placeOrder(ctx context.Context, in *placeOrderInput) (*orderAnswer, error) {
-	key, err := idempotencyKey(http.MethodPost, requestOf(ctx))
+	key, err := idempotencyKey(requestOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (a *app) payOut(ctx context.Context, in *creditInput) (*transactionAnswer, 
 
 // post moves money between an organization and the world outside.
 func (a *app) post(ctx context.Context, in *creditInput, move func(ids.Org, money.Amount) (marketplace.Transaction, error)) (*transactionAnswer, error) {
-	key, err := idempotencyKey(http.MethodPost, requestOf(ctx))
+	key, err := idempotencyKey(requestOf(ctx))
 	if err != nil {
 		return nil, err
 	}

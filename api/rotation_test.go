@@ -69,7 +69,7 @@ func TestWhoEndsWhichKey(t *testing.T) {
 				if personal && !owner.OfOrganization() {
 					continue
 				}
-				token := ""
+				var token string
 				if personal {
 					_, token = f.person(f.org.ID, fmt.Sprintf("%s-%s@example.com", role, owner), owner)
 				} else {

@@ -63,7 +63,7 @@ type start struct {
 
 func (a *app) startRun(ctx context.Context, in *startRunInput) (*startRunAnswer, error) {
 	r := requestOf(ctx)
-	key, err := idempotencyKey(http.MethodPost, r)
+	key, err := idempotencyKey(r)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (a *app) admissible(ctx context.Context, s start) (product.Agent, product.V
 	if err != nil {
 		return product.Agent{}, product.Version{}, err
 	}
-	version, _, err := a.version(ctx, agent, claim, s.version)
+	version, err := a.version(ctx, agent, claim, s.version)
 	if fault.Is(err, fault.NotFound) { // a preview: the right comes first
 		if _, denial := claim.Decide(marketplace.Subject{MaxCost: s.request.MaxCost}, a.Now()); denial != nil {
 			return product.Agent{}, product.Version{}, a.denied(ctx, agent, denial)

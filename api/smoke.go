@@ -57,7 +57,7 @@ func (a *app) scheduleJob(ctx context.Context, in *smokeTestInput) (*smokeTestAn
 	if len(in.Body.Prompt) > maxPrompt {
 		return nil, requestInvalid(fault.Field{Pointer: "/prompt", Message: fmt.Sprintf("must have at most %d bytes", maxPrompt)})
 	}
-	key, err := idempotencyKey(http.MethodPost, requestOf(ctx))
+	key, err := idempotencyKey(requestOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -113,8 +113,8 @@ func fillCatalog(b *testing.B, databaseURL string, db *store.DB, w *wordList) {
 		require.NoError(b, err)
 		ratings := max(0, w.random.Int64N(60)-40)
 		stars := ratings * (2 + w.random.Int64N(4))
-		fmt.Fprintf(&listings, "%s\t%s\t%s\t%s\t%s\t%s\tpublished\t\tt\t[]\tfree\tnow\tnow\tnow\tnow\t%s\t%d\t%d\t%d\t%d\t%d\n", agent, org, g.publisher, g.name,
-			content, visibility, g.vector(), 1_700_000_000_000_000+w.random.Int64N(1e15), int64(math.Pow(w.random.Float64(), 8)*1e6), ratings, stars,
+		fmt.Fprintf(&listings, "%s\t%s\t%s\t%s\t%s\t%s\tpublished\t\tt\t[]\tfree\tnow\tnow\tnow\tnow\t%s\t%d\t%d\t%d\t%d\t%d\n",
+			agent, org, g.publisher, g.name, content, visibility, g.vector(), 1_700_000_000_000_000+w.random.Int64N(1e15), int64(math.Pow(w.random.Float64(), 8)*1e6), ratings, stars,
 			marketplace.RatingKey(ratings, stars))
 	}
 	for word := range words {
@@ -158,7 +158,8 @@ func requireStoredAlike(b *testing.B, conn *pgx.Conn, db *store.DB, g goods) {
 	require.NoError(b, l.Submit(nil, false, now))
 	require.NoError(b, db.Marketplace().CreateListing(ctx, by, l))
 	var alike bool
-	err = conn.QueryRow(ctx, `SELECT search = CAST(CAST($1 AS text) AS tsvector) FROM listings WHERE agent_id = $2`, g.vector(), string(agent.ID)).Scan(&alike)
+	err = conn.QueryRow(ctx, `SELECT search = CAST(CAST($1 AS text) AS tsvector) FROM listings WHERE agent_id = $2`,
+		g.vector(), string(agent.ID)).Scan(&alike)
 	require.NoError(b, err)
 	require.True(b, alike, "the store searches a listing by what the benchmark thinks it does")
 }

@@ -47,7 +47,7 @@ var catalogKinds = []catalogKind{
 	{name: "rare word", make: text((*wordList).rare)},
 	{name: "rare word, page 2", page: 1, make: text((*wordList).rare)},
 	{name: "two words", make: text((*wordList).medium, (*wordList).common)},
-	{name: "two medium words", make: text((*wordList).medium, (*wordList).medium)},
+	{name: "two medium words", make: text((*wordList).medium, func(w *wordList) string { return w.medium() })},
 	{name: "three words", make: text((*wordList).common, (*wordList).medium, (*wordList).rare)},
 	{name: "one letter", make: text(beginning(1))},
 	{name: "two letters", make: text(beginning(2))},
@@ -58,7 +58,7 @@ var catalogKinds = []catalogKind{
 	}},
 	{name: "publisher", make: func(w *wordList) marketplace.CatalogQuery { return marketplace.CatalogQuery{Publisher: w.publisher()} }},
 	{name: "word in category and model", make: func(w *wordList) marketplace.CatalogQuery {
-		return marketplace.CatalogQuery{Text: w.medium(), Category: w.category(), Model: marketplace.ModelPerRun}
+		return marketplace.CatalogQuery{Text: w.medium(), Category: w.category(), Model: marketplace.ModelFree}
 	}},
 	{name: "common word, newest", make: sorted(marketplace.SortNewest, (*wordList).common)},
 	{name: "medium word, most used", make: sorted(marketplace.SortMostUsed, (*wordList).medium)},

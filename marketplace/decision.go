@@ -110,7 +110,7 @@ func (c Claim) Decide(s Subject, now time.Time) (Decision, error) {
 		return Decision{}, fault.New(fault.Forbidden, CodeConsentRequired,
 			"the agent asks for more than your organization has consented to")
 	}
-	return c.afford(d, s, now)
+	return c.afford(d, s)
 }
 
 func (c Claim) consented(asked product.Permissions) bool {
@@ -249,7 +249,7 @@ func (r Right) expired() error {
 }
 
 // afford quotes the run and compares it with what the buyer has.
-func (c Claim) afford(d Decision, s Subject, now time.Time) (Decision, error) {
+func (c Claim) afford(d Decision, s Subject) (Decision, error) {
 	if d.Price == nil || d.Price.Model == ModelFree {
 		d.Price, d.Quote = nil, Quote{Included: true}
 		return d, nil

@@ -252,8 +252,9 @@ type OrderStore interface {
 	// by use or of a trial at once. A second call changes nothing.
 	CancelOrder(ctx context.Context, by audit.Actor, org ids.Org, id ids.Order, at time.Time) (Order, error)
 	// RenewDue pays up to limit subscriptions whose month is over, each in a
-	// transaction of its own, at the price in effect. One that cannot be paid
-	// ends. It returns how many were due. Two callers renew none twice.
+	// transaction of its own, as [Entitlement.Renewed] says. One that cannot be
+	// paid ends. It returns how many were due. Two callers renew none twice. One
+	// that fails keeps no other from being renewed; its error is returned.
 	RenewDue(ctx context.Context, now time.Time, limit int, feeBasisPoints int64) (int, error)
 }
 
@@ -261,12 +262,17 @@ type OrderStore interface {
 type LedgerStore interface {
 	// Accounts returns the accounts of an organization: wallet, held, earnings.
 	Accounts(ctx context.Context, org ids.Org) ([]Account, error)
-	// SetCredit changes how far a wallet may go below zero.
+	// SetCredit changes how far a wallet may go below zero. Less than it is below
+	// zero now is fault.Conflict, credit_in_use.
 	SetCredit(ctx context.Context, by audit.Actor, org ids.Org, credit money.Amount, at time.Time) (Account, error)
 	// Post stores a transaction that needs nothing but its accounts: a credit, a
 	// payout. A wallet that would go below its limit, or earnings below zero, is
-	// fault.PaymentRequired, insufficient_funds. The second result is false for
+	// fault.PaymentRequired, insufficient_funds; another currency than an account
+	// has had is fault.Invalid, currency_mismatch. The second result is false for
 	// what the same request made before.
+	//
+	// Of every transaction: the month of an account never goes back. What comes
+	// late for one that is over is of the month that the account is in.
 	Post(ctx context.Context, by audit.Actor, t Transaction, key *RequestKey) (Transaction, bool, error)
 	// Transaction finds a transaction.
 	Transaction(ctx context.Context, id ids.Transaction) (Transaction, error)
@@ -276,10 +282,12 @@ type LedgerStore interface {
 	// charge or release, and the refunds of the charge.
 	TransactionsOfRun(ctx context.Context, run ids.Run) ([]Transaction, error)
 	// Refund stores the transaction that refund makes of a locked one and of
-	// what was refunded of it before.
+	// what was refunded of it before. A subscription whose month goes on ends
+	// when that month is given back whole: [OrderRefunded].
 	Refund(ctx context.Context, by audit.Actor, of ids.Transaction, key *RequestKey,
 		refund func(of Transaction, refunded money.Amount) (Transaction, error)) (Transaction, bool, error)
-	// Statement sums a month of an organization up.
+	// Statement sums a month of an organization up. What is only held, or given
+	// back of it, is in no line.
 	Statement(ctx context.Context, org ids.Org, month Month, currency string) (Statement, error)
 }
 

@@ -79,7 +79,8 @@ func TestUsageOrdersTheCatalogOnceItIsFolded(t *testing.T) {
 		for _, q := range []marketplace.CatalogQuery{{}, {Sort: marketplace.SortMostUsed}, {Text: "agent"}, {Publisher: "acme"}} {
 			require.Equal(t, want, mostUsed(t, db, q), "%+v", q)
 		}
-		require.Equal(t, []string{"agent-3 4", "agent-2 14", "agent-1 0", "agent-0 4"}, mostUsed(t, db, marketplace.CatalogQuery{Sort: marketplace.SortNewest}))
+		require.Equal(t, []string{"agent-3 4", "agent-2 14", "agent-1 0", "agent-0 4"},
+			mostUsed(t, db, marketplace.CatalogQuery{Sort: marketplace.SortNewest}))
 	})
 }
 

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -97,17 +96,7 @@ var invariants = map[string]string{
 func (b *bazaar) check(t *testing.T) {
 	t.Helper()
 	for name, query := range invariants {
-		rows, err := b.raw.QueryContext(t.Context(), query)
-		require.NoError(t, err, name)
-		var found []string
-		for rows.Next() {
-			var id string
-			require.NoError(t, rows.Scan(&id), name)
-			found = append(found, id)
-		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
-		require.Empty(t, found, "there is %s", name)
+		require.Empty(t, b.identifiers(t, query), "there is %s", name)
 	}
 	b.checkUsage(t)
 	b.checkStatements(t)
@@ -235,11 +224,27 @@ func addsUp(st marketplace.Statement) error {
 	return nil
 }
 
+// identifiers are what a query of one column finds.
+func (b *bazaar) identifiers(t *testing.T, query string) (found []string) {
+	t.Helper()
+	rows, err := b.raw.QueryContext(t.Context(), query)
+	require.NoError(t, err, query)
+	defer func() { require.NoError(t, rows.Close()) }()
+	for rows.Next() {
+		var id string
+		require.NoError(t, rows.Scan(&id), query)
+		found = append(found, id)
+	}
+	require.NoError(t, rows.Err())
+	return found
+}
+
 // checkRenewals checks that no month of a subscription was paid twice.
 func (b *bazaar) checkRenewals(t *testing.T) {
 	t.Helper()
 	rows, err := b.raw.QueryContext(t.Context(), `SELECT order_id, id FROM ledger_transactions WHERE kind = 'subscription' ORDER BY order_id, id`)
 	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
 	paid := map[ids.Order]time.Time{}
 	var list [][2]string
 	for rows.Next() {
@@ -247,7 +252,7 @@ func (b *bazaar) checkRenewals(t *testing.T) {
 		require.NoError(t, rows.Scan(&pair[0], &pair[1]))
 		list = append(list, pair)
 	}
-	require.NoError(t, errors.Join(rows.Err(), rows.Close()))
+	require.NoError(t, rows.Err())
 	for _, pair := range list {
 		tx, err := b.market.Transaction(t.Context(), ids.Transaction(pair[1]))
 		require.NoError(t, err)

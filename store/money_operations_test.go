@@ -136,7 +136,7 @@ func (b *bazaar) order(t *testing.T, r *rand.Rand) error {
 		},
 		func(p marketplace.Purchase) (*marketplace.Transaction, error) {
 			if p.Order.Amount.IsZero() {
-				return nil, nil //nolint:nilnil // nothing to pay
+				return nil, nil
 			}
 			paid, err := marketplace.SubscriptionMoney(p.Order, s.agent.OrgID, p.Order.Amount, 2000, b.now)
 			return &paid, err

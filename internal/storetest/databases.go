@@ -2,7 +2,10 @@ package storetest
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -31,8 +34,35 @@ func Open(tb testing.TB, config store.Config) *store.DB {
 // SQLite returns an empty store in a SQLite file of its own.
 func SQLite(tb testing.TB) *store.DB {
 	tb.Helper()
-	return Open(tb, store.Config{URL: SQLiteURL(tb)})
+	file, err := migratedFile()
+	require.NoError(tb, err)
+	u := SQLiteURL(tb)
+	require.NoError(tb, os.WriteFile(strings.TrimPrefix(u, "sqlite://"), file, 0o600))
+	db, err := store.Open(tb.Context(), store.Config{URL: u})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	return db
 }
+
+// migratedFile is a SQLite file that is migrated once for the process; copying it
+// is faster than migrating each one.
+var migratedFile = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "agentmarket-sqlite-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "store.db")
+	db, err := store.Open(context.Background(), store.Config{URL: "sqlite://" + filepath.ToSlash(file)})
+	if err != nil {
+		return nil, err
+	}
+	// Closing carries the log over into the file.
+	if err := errors.Join(db.Migrate(context.Background()), db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
 
 // SQLiteURL names a SQLite file that does not exist yet.
 func SQLiteURL(tb testing.TB) string {

@@ -46,7 +46,9 @@ func fillListings(t *testing.T, s Stores, n int, org marketplace.Organization) {
 			ID: ids.New[ids.Agent](ids.PrefixAgent), OrgID: org.ID, Publisher: org.Name, Name: fmt.Sprint("stock-", i), CreatedAt: start, UpdatedAt: start,
 		})
 		require.NoError(t, err)
-		l := aListing(t, org, agent, marketplace.ListingContent{Title: fmt.Sprint("Stock ", i), Summary: "Reads invoices", Categories: []string{"finance"}, Tags: []string{"ocr"}})
+		l := aListing(t, org, agent, marketplace.ListingContent{
+			Title: fmt.Sprint("Stock ", i), Summary: "Reads invoices", Categories: []string{"finance"}, Tags: []string{"ocr"},
+		})
 		require.NoError(t, l.Submit(nil, false, start))
 		createListing(t, s, l)
 	}

@@ -116,7 +116,8 @@ var listingTests = []testCase{
 		l := createListing(t, s, aListing(t, org, agent, fullContent()))
 		comment, err := marketplace.NewComment(agent.ID, "usr_operator", "too short\nplease extend", true, start)
 		require.NoError(t, err)
-		updated, err := s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.edit", []marketplace.Comment{comment}, func(l *marketplace.Listing) error {
+		said := []marketplace.Comment{comment}
+		updated, err := s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.edit", said, func(l *marketplace.Listing) error {
 			content := l.Content
 			content.Title = "Another title"
 			return l.Edit(content, marketplace.VisibilityPrivate, true, after(time.Hour))
@@ -145,8 +146,9 @@ var listingTests = []testCase{
 		l := createListing(t, s, aListing(t, org, agent, fullContent()))
 		comment, err := marketplace.NewComment(agent.ID, "usr_operator", "no", false, start)
 		require.NoError(t, err)
+		said := []marketplace.Comment{comment}
 		refusal := errors.New("not today")
-		_, err = s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.edit", []marketplace.Comment{comment}, func(l *marketplace.Listing) error {
+		_, err = s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.edit", said, func(l *marketplace.Listing) error {
 			l.Notice = "changed"
 			return refusal
 		})
@@ -283,7 +285,8 @@ var listingTests = []testCase{
 		for i, text := range []string{"one", "two", "three"} {
 			comment, err := marketplace.NewComment(agent.ID, "usr_operator", text, i == 1, start)
 			require.NoError(t, err)
-			_, err = s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.comment", []marketplace.Comment{comment}, func(*marketplace.Listing) error { return nil })
+			_, err = s.Marketplace.UpdateListing(t.Context(), actor, agent.ID, "listing.comment", []marketplace.Comment{comment},
+				func(*marketplace.Listing) error { return nil })
 			require.NoError(t, err)
 		}
 		for internal, want := range map[bool][]string{true: {"three", "two", "one"}, false: {"three", "one"}} {

@@ -103,7 +103,7 @@ func (m market) tryOrder(t *testing.T, user ids.User, kind marketplace.OrderKind
 func (m market) pay(at time.Time) func(marketplace.Purchase) (*marketplace.Transaction, error) {
 	return func(p marketplace.Purchase) (*marketplace.Transaction, error) {
 		if p.Order.Amount.IsZero() {
-			return nil, nil //nolint:nilnil // nothing to pay
+			return nil, nil
 		}
 		t, err := marketplace.SubscriptionMoney(p.Order, m.publisher.ID, p.Order.Amount, policy.FeeBasisPoints, at)
 		return &t, err

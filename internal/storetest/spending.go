@@ -22,7 +22,7 @@ var spendingTests = []testCase{
 		all := m.limit(t, marketplace.SpendPerUser, "", 40)
 		hers := m.limit(t, marketplace.SpendPerUser, "usr_1", 80)
 		require.Equal(t, []marketplace.SpendLimit{monthly, run, all, hers}, m.spending(t, "", "2026-03").Limits)
-		requireAudit2(t, m, "spend_limit:month",
+		requireBuyerAudit(t, m, "spend_limit:month",
 			entry{"spend_limit.set", "", `{"scope":"month","amount_micros":10,"currency":"USD","alert_at":[50]}`},
 			entry{"spend_limit.set", `{"scope":"month","amount_micros":10,"currency":"USD","alert_at":[50]}`,
 				`{"scope":"month","amount_micros":500,"currency":"USD","alert_at":[50,100]}`})
@@ -33,7 +33,7 @@ var spendingTests = []testCase{
 		require.NoError(t, remove())
 		requireFault(t, remove(), fault.NotFound, "spend_limit_not_found")
 		require.Equal(t, []marketplace.SpendLimit{monthly, run, all}, m.spending(t, "", "2026-03").Limits)
-		requireAudit2(t, m, "spend_limit:user:usr_1",
+		requireBuyerAudit(t, m, "spend_limit:user:usr_1",
 			entry{"spend_limit.set", "", `{"scope":"user","user_id":"usr_1","amount_micros":80,"currency":"USD"}`},
 			entry{"spend_limit.delete", `{"scope":"user","user_id":"usr_1","amount_micros":80,"currency":"USD"}`, ""})
 		require.Error(t, s.Marketplace.SetSpendLimit(t.Context(), actor,
@@ -69,8 +69,8 @@ var spendingTests = []testCase{
 	{"alerts are raised once for each threshold, at settlements and orders", alertsAreRaised},
 }
 
-// requireAudit2 is requireAudit of what the buyer did.
-func requireAudit2(t *testing.T, m market, subject string, want ...entry) {
+// requireBuyerAudit is requireAudit of what the buyer did.
+func requireBuyerAudit(t *testing.T, m market, subject string, want ...entry) {
 	t.Helper()
 	entries := m.audit(t, m.buyer, subject)
 	slices.Reverse(entries)

@@ -303,9 +303,9 @@ CREATE INDEX orders_org_idx ON orders (org_id, id DESC);
 
 -- The ledger. Its transactions and lines are never changed: not even by the
 -- platform. Balances are those of the last line, kept so that a wallet can be
--- checked without adding up. last_seq and last_month are those of the
--- last line: an account gets no more lines in a month before, so that statements
--- stay as they are.
+-- checked without adding up. last_seq and last_month are those of the last line:
+-- an account gets no more lines in a month before, so that statements stay as
+-- they are.
 
 CREATE TABLE accounts (
     id             text COLLATE "C" NOT NULL PRIMARY KEY,
