@@ -255,6 +255,7 @@ func aPlan() *product.Plan {
 		Resources:   product.Resources{CPUMillis: 1, MemoryMiB: 2, DiskMiB: 3},
 		Deadlines:   product.Deadlines{Start: time.Minute, Run: 2 * time.Minute, Grace: 10 * time.Second},
 		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 100,
+		Budget: money.Of(money.MaxMicros, "USD"), // the hold is what it is
 	}
 }
 

@@ -174,7 +174,11 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time, open fun
 			}
 			subject := marketplace.SubjectOf(version, r.Request, p.Limits)
 			subject.Timeout = r.Plan.Deadlines.Run
-			return claim.Admit(r, subject, spending, p.Policy, now)
+			hold, err := claim.Admit(r, subject, spending, p.Policy, now)
+			if err == nil {
+				err = hold.Fits(*r.Plan)
+			}
+			return hold, err
 		})
 	return err
 }

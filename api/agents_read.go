@@ -108,7 +108,7 @@ func (a *app) listAgents(ctx context.Context, in *listAgentsInput) (*agentsAnswe
 		return nil, err
 	}
 	found, err := a.Agents.AgentsFor(ctx, requestOf(ctx).caller.OrgID, product.AgentQuery{
-		Text: in.Query, Before: before, Limit: in.Limit + 1,
+		Text: in.Query, Before: before, Limit: in.Limit + 1, At: a.Now(),
 	})
 	if err != nil {
 		return nil, err

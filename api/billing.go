@@ -57,7 +57,7 @@ type transactionBody struct {
 	Month     string         `json:"month" doc:"Whose statement it is on." example:"2026-11"`
 	Lines     []ledgerLine   `json:"lines" doc:"The sides that concern the organization."`
 	Costs     []costLineBody `json:"costs,omitempty" doc:"What a charge is made of."`
-	CreatedBy string         `json:"created_by,omitempty"`
+	CreatedBy string         `json:"created_by,omitempty" doc:"Of refunds, credits and payouts for operators only."`
 	CreatedAt time.Time      `json:"created_at"`
 }
 
@@ -112,7 +112,7 @@ func transactionBodyFor(org ids.Org, t marketplace.Transaction) transactionBody 
 	}
 	if t.OrgID != org && org != "" { // a publisher does not learn which run of which buyer it was
 		body.RunID, body.OrderID = "", ""
-	} else {
+	} else if org == "" || !madeByOthers(t.Kind) {
 		body.CreatedBy = t.CreatedBy
 	}
 	for _, l := range t.Lines {
@@ -122,6 +122,12 @@ func transactionBodyFor(org ids.Org, t marketplace.Transaction) transactionBody 
 		}
 	}
 	return body
+}
+
+// madeByOthers reports whether transactions of a kind are made by a publisher or
+// an operator, whose people are no concern of the organization that gets them.
+func madeByOthers(kind marketplace.TransactionKind) bool {
+	return kind == marketplace.TxRefund || kind == marketplace.TxCredit || kind == marketplace.TxPayout
 }
 
 func (a *app) getWallet(ctx context.Context, in *orgInput) (*walletAnswer, error) {

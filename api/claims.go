@@ -10,7 +10,7 @@ import (
 )
 
 // claim finds an agent and what the caller's organization may do with it. One
-// that is neither offered to it nor was ever its own does not exist.
+// that is not visible to it does not exist.
 func (a *app) claim(ctx context.Context, publisher, name string) (product.Agent, marketplace.Claim, error) {
 	absent := fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s/%s", publisher, name)
 	agent, err := a.Agents.AgentByName(ctx, publisher, name)
@@ -21,7 +21,7 @@ func (a *app) claim(ctx context.Context, publisher, name string) (product.Agent,
 		return product.Agent{}, marketplace.Claim{}, err
 	}
 	claim, err := a.Marketplace.Claim(ctx, a.claimQuery(ctx, agent))
-	if fault.Is(err, fault.NotFound) || err == nil && !claim.Visible() {
+	if fault.Is(err, fault.NotFound) || err == nil && !claim.Visible(a.Now()) {
 		err = absent
 	}
 	return agent, claim, err

@@ -73,7 +73,7 @@ func TestProblems(t *testing.T) {
 	buyer, buyerToken := f.organization("buyer")
 	agent, err := f.agents.AgentByName(t.Context(), "acme", "greeter")
 	require.NoError(t, err)
-	revoked := marketplace.NewEntitlement(buyer.ID, agent.ID, marketplace.SourceGrant, now)
+	revoked := marketplace.NewEntitlement(buyer.ID, agent.ID, marketplace.SourcePurchase, now)
 	revoked.RevokedAt = now
 	require.NoError(t, f.market.Entitle(t.Context(), setUp, revoked))
 	runsBefore := f.countRuns(f.org.ID)

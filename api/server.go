@@ -182,8 +182,9 @@ func (s *Server) app() (*app, http.Handler) {
 	a.routeBilling()
 	a.routePlatform()
 	a.routeStreams()
-	a.bodies = compileBodies(a.spec.OpenAPI())
-	a.serveDocs(engine)
+	described := descriptionOf(a.spec.OpenAPI())
+	a.bodies = described.bodies
+	described.serve(engine)
 	return a, engine
 }
 

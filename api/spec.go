@@ -10,10 +10,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 const (
@@ -45,7 +47,7 @@ Every answer that is no success is a problem document (RFC 9457) with a stable c
 Statuses, reasons, codes and event types may grow: tolerate values that you do not know.`
 
 // newSpec starts the description of the API. Documents and pages are served by
-// serveDocs: huma's own pages load scripts from a stranger's host. rewrite gets
+// descriptionOf: huma's own pages load scripts from a stranger's host. rewrite gets
 // every answer before it is encoded.
 func newSpec(engine *gin.Engine, version string, rewrite huma.Transformer) huma.API {
 	registry := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
@@ -80,21 +82,52 @@ func newSpec(engine *gin.Engine, version string, rewrite huma.Transformer) huma.
 	return spec
 }
 
-// serveDocs adds what is no call of the API: its description, for programs and
-// for people. Both are made once.
-func (a *app) serveDocs(engine *gin.Engine) {
-	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
-		delete(a.spec.OpenAPI().Components.Schemas.Map(), unused)
+// description is what the API says about itself, for programs and for people, and
+// what it holds bodies to.
+type description struct {
+	document []byte
+	page     []byte
+	bodies   map[string]*jsonschema.Schema // by operation
+}
+
+// descriptions are made once for each version of the program: nothing else is in
+// them, and making one takes a tenth of a second.
+var descriptions struct {
+	sync.Mutex
+	of map[string]description
+}
+
+func descriptionOf(spec *huma.OpenAPI) description {
+	descriptions.Lock()
+	defer descriptions.Unlock()
+	if d, made := descriptions.of[spec.Info.Version]; made {
+		return d
 	}
-	document, err := json.MarshalIndent(a.spec.OpenAPI(), "", "  ")
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
+		delete(spec.Components.Schemas.Map(), unused)
+	}
+	text, err := json.Marshal(spec)
 	if err != nil {
 		panic(fmt.Errorf("encode OpenAPI document: %w", err))
 	}
-	page := docsPage(a.spec.OpenAPI())
-	engine.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", document) })
+	var document bytes.Buffer
+	if err := json.Indent(&document, text, "", "  "); err != nil {
+		panic(fmt.Errorf("indent OpenAPI document: %w", err))
+	}
+	d := description{document: document.Bytes(), page: docsPage(spec), bodies: compileBodies(spec, text)}
+	if descriptions.of == nil {
+		descriptions.of = map[string]description{}
+	}
+	descriptions.of[spec.Info.Version] = d
+	return d
+}
+
+// serve adds what is no call of the API.
+func (d description) serve(engine *gin.Engine) {
+	engine.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", d.document) })
 	engine.GET("/docs", func(c *gin.Context) {
 		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
-		c.Data(http.StatusOK, "text/html; charset=utf-8", page)
+		c.Data(http.StatusOK, "text/html; charset=utf-8", d.page)
 	})
 }
 

@@ -68,7 +68,7 @@ type (
 type limitsBody struct {
 	Limits  limitsSet   `json:"limits"`
 	Current currentUse  `json:"current"`
-	Spend   []spendUsed `json:"spend" doc:"Each spend limit of a month beside what is spent."`
+	Spend   []spendUsed `json:"spend" doc:"Each spend limit of a month beside what is spent, without those of other people."`
 }
 
 type limitsSet struct {
@@ -230,6 +230,9 @@ func (a *app) getLimits(ctx context.Context, in *orgInput) (*limitsAnswer, error
 		Spend:   []spendUsed{},
 	}
 	for _, l := range spending.Limits {
+		if l.UserID != "" && l.UserID != requestOf(ctx).caller.UserID {
+			continue // what others may spend is not the caller's to know here
+		}
 		used := spending.Org
 		if l.Scope == marketplace.SpendPerUser {
 			used = spending.User

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,13 +17,9 @@ import (
 )
 
 // compileBodies compiles the schema of every request body out of the document
-// that is published: what /openapi.json says is what is enforced. It panics on
+// that is published, of which text is the encoding: what /openapi.json says is what is enforced. It panics on
 // a document that is none, which is a mistake in this package.
-func compileBodies(spec *huma.OpenAPI) map[string]*jsonschema.Schema {
-	text, err := json.Marshal(spec)
-	if err != nil {
-		panic(fmt.Errorf("encode OpenAPI document: %w", err))
-	}
+func compileBodies(spec *huma.OpenAPI, text []byte) map[string]*jsonschema.Schema {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		panic(fmt.Errorf("decode OpenAPI document: %w", err))

@@ -65,6 +65,22 @@ func (c Claim) decideWithin(s Subject, spending Spending, now time.Time) (Decisi
 	return d, s, err
 }
 
+// Fits returns nil when what is held pays for what was planned. Between plan and
+// hold others may have used up the right that was to pay, or moved the buyer into
+// a dearer tier; a run must not go on for longer than it is paid for, nor cost
+// more than was promised: fault.PaymentRequired, budget_too_low.
+func (h Hold) Fits(plan product.Plan) error {
+	switch {
+	case h.Amount.IsZero():
+		return nil
+	case plan.Budget.Currency == "" || h.Amount.Micros > plan.Budget.Micros,
+		h.Affordable > 0 && h.Affordable < plan.Deadlines.Run:
+		return fault.New(fault.PaymentRequired, CodeBudgetTooLow,
+			"the right under which the run was planned was used up meanwhile; start it again")
+	}
+	return nil
+}
+
 // Estimate is what a run would cost.
 type Estimate struct {
 	Price    *Price // nil: free for the caller

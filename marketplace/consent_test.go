@@ -73,6 +73,17 @@ func TestBudgetIsCheckedBeforeTheWallet(t *testing.T) {
 	}
 }
 
+// Whoever runs agents may see these, and not what the organization has.
+func TestDenialsNameWhatIsNeededOnly(t *testing.T) {
+	c := claim(priced(marketplace.ModelPerRun), right(purchase))
+	c.Wallet = usd(77_000)
+	_, err := c.Decide(subject, now)
+	require.Equal(t, "the run may cost "+usd(250_000).String()+", and your organization's wallet does not have it", fault.From(err).Message)
+	s := marketplace.Spending{Limits: []marketplace.SpendLimit{{Scope: marketplace.SpendMonthly, Amount: usd(77_000)}}}
+	err = s.Allow(usd(250_000), "")
+	require.Equal(t, "a spend limit of your organization (month) does not leave "+usd(250_000).String(), fault.From(err).Message)
+}
+
 // TestVisible goes through every status and visibility.
 func TestVisible(t *testing.T) {
 	out := []marketplace.ListingStatus{marketplace.ListingPublished, marketplace.ListingDeprecated, marketplace.ListingSuspended}
@@ -83,11 +94,19 @@ func TestVisible(t *testing.T) {
 				c.Status, c.Visibility, c.Granted = status, v, granted
 				offered := slices.Contains(out, status) &&
 					(v == marketplace.VisibilityPublic || v == marketplace.VisibilityPrivate && granted)
-				require.Equal(t, offered, c.Visible(), "%q %q %t", status, v, granted)
-				c.Entitlements = []marketplace.Right{right(grant, revoked)}
-				require.True(t, c.Visible(), "what one had a right to does not vanish")
+				require.Equal(t, offered, c.Visible(now), "%q %q %t", status, v, granted)
+				for _, source := range []marketplace.Source{ownership, grant, free, purchase, subscription, trialed} {
+					c.Entitlements = []marketplace.Right{right(source)}
+					require.True(t, c.Visible(now), source)
+					for _, end := range []rightChange{revoked, expired} {
+						c.Entitlements = []marketplace.Right{right(source, end)}
+						given := source == grant || source == free
+						require.Equal(t, offered || !given, c.Visible(now), "what was ordered does not vanish, what was given does: %s", source)
+						require.True(t, c.Visible(now.Add(-1)), source)
+					}
+				}
 				c.Entitlements, c.OrgID = nil, c.Publisher
-				require.True(t, c.Visible(), "publishers see what is theirs")
+				require.True(t, c.Visible(now), "publishers see what is theirs")
 			}
 		}
 	}

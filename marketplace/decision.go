@@ -76,14 +76,21 @@ type Decision struct {
 	Quote       Quote
 }
 
-// Visible reports whether the agent exists for the caller: it is his own, it is
-// offered to him, or he has, or had, a right to it.
-func (c Claim) Visible() bool {
-	return c.OrgID == c.Publisher || len(c.Entitlements) > 0 || c.offered()
+// Visible reports whether the agent exists for the caller now: it is his own, it
+// is offered to him, he has a right to it, or he had one that he ordered. What
+// was given to him and taken back leaves nothing to see.
+func (c Claim) Visible(now time.Time) bool {
+	return c.OrgID == c.Publisher || c.offered() ||
+		slices.ContainsFunc(c.Entitlements, func(r Right) bool { return !r.given() || !r.revoked(now) && !r.over(now) })
 }
 
+// given reports whether a right came without an order of the buyer.
+func (r Right) given() bool { return r.Source == SourceGrant || r.Source == SourceFree }
+
+func (r Right) revoked(now time.Time) bool { return !r.RevokedAt.IsZero() && !now.Before(r.RevokedAt) }
+
 // offered reports whether the caller finds the agent in the catalog or behind a
-// link, and may begin to use it.
+// link. He may begin to use it while it is published.
 func (c Claim) offered() bool {
 	out := c.Status == ListingPublished || c.Status == ListingDeprecated || c.Status == ListingSuspended
 	return out && (c.Visibility == VisibilityPublic || c.Visibility == VisibilityPrivate && c.Granted)
@@ -138,7 +145,7 @@ func (c Claim) right(s Subject, now time.Time) (Decision, error) {
 	switch {
 	case c.OrgID == c.Publisher && !c.has(SourceOwnership): // its own right was not stored yet
 		return Decision{Entitlement: Entitlement{OrgID: c.OrgID, AgentID: c.AgentID, Source: SourceOwnership}}, nil
-	case c.offered() && c.free() && !c.hasFree():
+	case c.Status == ListingPublished && c.offered() && c.free() && !c.hasFree():
 		return Decision{Entitlement: Entitlement{OrgID: c.OrgID, AgentID: c.AgentID, Source: SourceFree}}, nil
 	case denial != nil && !(c.sold() && ended(denial)):
 		return Decision{}, denial
@@ -190,7 +197,7 @@ func (c Claim) priceOf(r Right) *Price {
 func (c Claim) check(r Right, s Subject, now time.Time) error {
 	u := r.Usage.In(MonthOf(now))
 	switch {
-	case !r.RevokedAt.IsZero() && !now.Before(r.RevokedAt):
+	case r.revoked(now):
 		return fault.New(fault.Forbidden, CodeEntitlementRevoked, "the right of your organization to run this agent was revoked")
 	case r.over(now):
 		return r.expired()
@@ -267,7 +274,7 @@ func (c Claim) afford(d Decision, s Subject) (Decision, error) {
 	foreign := c.Wallet.Currency != "" && c.Wallet.Currency != d.Quote.Maximum.Currency
 	if need := d.Quote.Maximum.Micros; need > 0 && (need > c.Wallet.Micros || foreign) {
 		return Decision{}, fault.Newf(fault.PaymentRequired, CodeInsufficientFunds,
-			"the run may cost %s, and %s is available", d.Quote.Maximum, c.Wallet)
+			"the run may cost %s, and your organization's wallet does not have it", d.Quote.Maximum)
 	}
 	return d, nil
 }

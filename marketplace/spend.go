@@ -98,7 +98,7 @@ func (s Spending) Allow(amount money.Amount, user ids.User) error {
 		}
 		if seen.Spent.Micros+seen.Held.Micros+amount.Micros > l.Amount.Micros {
 			return fault.Newf(fault.PaymentRequired, CodeSpendLimitReached,
-				"your organization's limit of %s (%s) does not leave %s", l.Amount, l.Scope, amount)
+				"a spend limit of your organization (%s) does not leave %s", l.Scope, amount)
 		}
 	}
 	return nil

@@ -87,11 +87,13 @@ type MemberStore interface {
 	// AddMember makes a person a member, the user with it where the address is
 	// new (then Member.User is as stored). fault.Conflict, member_exists.
 	AddMember(ctx context.Context, by audit.Actor, m Member) (Member, error)
-	// SetRole changes a member's role. The last owner stays one:
-	// fault.Conflict, last_owner.
+	// SetRole changes a member's role, and revokes the open invitations that she
+	// made in the one before. The last owner stays one: fault.Conflict,
+	// last_owner.
 	SetRole(ctx context.Context, by audit.Actor, org ids.Org, user ids.User, role Role, at time.Time) (Member, error)
-	// RemoveMember ends a membership, with its teams and its keys. The last
-	// owner stays: fault.Conflict, last_owner.
+	// RemoveMember ends a membership, with its teams, its keys and the open
+	// invitations that she made. The last owner stays: fault.Conflict,
+	// last_owner.
 	RemoveMember(ctx context.Context, by audit.Actor, org ids.Org, user ids.User, at time.Time) error
 }
 
@@ -156,6 +158,11 @@ type ListingStore interface {
 	// FoldUsage carries the use of up to limit agents into the order of the
 	// catalog, and returns how many had any.
 	FoldUsage(ctx context.Context, limit int) (int, error)
+	// FoldPrices carries the model of up to limit prices that were announced, and
+	// took effect in the thirty days before now, into the catalog. It returns how
+	// many listings had another model. One that fails keeps no other from being
+	// carried; its error is returned.
+	FoldPrices(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
 // GrantStore keeps what publishers granted.

@@ -19,8 +19,9 @@ type AgentStore interface {
 	AddVersion(ctx context.Context, by audit.Actor, a Agent, v Version) (Agent, Version, bool, error)
 	// AgentByName finds an agent by publisher and name.
 	AgentByName(ctx context.Context, publisher, name string) (Agent, error)
-	// AgentsFor lists the agents that an organization has an entitlement for
-	// (expired and revoked ones too), newest first.
+	// AgentsFor lists the agents that an organization has an entitlement for,
+	// newest first. What it owns or ordered stays; a grant and a free right that
+	// are expired or revoked no more count.
 	AgentsFor(ctx context.Context, org ids.Org, q AgentQuery) ([]Agent, error)
 	// Version finds a version by identifier.
 	Version(ctx context.Context, id ids.Version) (Version, error)
@@ -69,6 +70,7 @@ type AgentQuery struct {
 	Text   string    // part of the name or summary, any case; empty: all
 	Before ids.Agent // page cursor: only agents older than this one
 	Limit  int
+	At     time.Time // when the organization must have the rights
 }
 
 // RunStore keeps the execution records.

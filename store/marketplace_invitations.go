@@ -102,9 +102,15 @@ func (s *Marketplace) Invitations(ctx context.Context, org ids.Org, before ids.I
 
 // lockInvitation makes rivals wait who want the same invitation, so that it is
 // used once.
-const lockInvitation = `
-SELECT id, org_id, email, role, secret_hash, created_by, created_at, expires_at, accepted_at, revoked_at
-FROM invitations WHERE id = ?`
+const lockInvitation = selectInvitation + ` WHERE id = ?`
+
+// lockInvitationsBy does so for those that somebody made and that can still be
+// accepted.
+const lockInvitationsBy = selectInvitation + `
+WHERE org_id = ? AND created_by = ? AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > ? ORDER BY id`
+
+const selectInvitation = `
+SELECT id, org_id, email, role, secret_hash, created_by, created_at, expires_at, accepted_at, revoked_at FROM invitations`
 
 func (s *Marketplace) invitationIn(tx *gorm.DB, id ids.Invitation) (invitationRow, error) {
 	var rows []invitationRow
@@ -128,13 +134,30 @@ func (s *Marketplace) RevokeInvitation(ctx context.Context, by audit.Actor, org 
 		if row.OrgID != string(org) || over {
 			return notFound("invitation", string(id))
 		}
+		return revokeInvitations(tx, by, []invitationRow{row}, now)
+	})
+}
+
+// invitationsBy locks the invitations of a person that can still be accepted. It
+// comes before the lock of the organization, as where one is accepted.
+func (s *Marketplace) invitationsBy(tx *gorm.DB, org ids.Org, user ids.User, now time.Time) (rows []invitationRow, err error) {
+	err = tx.Raw(lockInvitationsBy+forUpdate[s.db.dialect], org, user, at(now)).Scan(&rows).Error
+	return rows, err
+}
+
+// revokeInvitations takes locked invitations back.
+func revokeInvitations(tx *gorm.DB, by audit.Actor, rows []invitationRow, now time.Time) error {
+	for _, row := range rows {
 		before := row.entry()
 		row.RevokedAt = at(now)
 		if err := tx.Select("RevokedAt").Updates(&row).Error; err != nil {
 			return err
 		}
-		return writeAudit(tx, by, org, "invitation.revoke", row.ID, before, row.entry(), now)
-	})
+		if err := writeAudit(tx, by, ids.Org(row.OrgID), "invitation.revoke", row.ID, before, row.entry(), now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AcceptInvitation implements marketplace.InvitationStore. The person becomes a

@@ -126,12 +126,13 @@ func postFor(tx *gorm.DB, by audit.Actor, t marketplace.Transaction) (marketplac
 		return marketplace.Transaction{}, errors.New("post transaction " + string(t.ID) + ": nobody makes a " + string(t.Kind))
 	}
 	t.CreatedBy = cmp.Or(t.CreatedBy, by.ID)
-	about := []ids.Org{t.OrgID}
-	if t.Publisher != "" && t.Publisher != t.OrgID {
-		about = append(about, t.Publisher)
+	entry := entryOf(t)
+	if err := writeAudit(tx, by, t.OrgID, action, string(t.ID), nil, entry, t.CreatedAt); err != nil {
+		return marketplace.Transaction{}, err
 	}
-	for _, org := range about {
-		if err := writeAudit(tx, by, org, action, string(t.ID), nil, entryOf(t), t.CreatedAt); err != nil {
+	if t.Publisher != "" && t.Publisher != t.OrgID {
+		entry.RunID, entry.OrderID = "", "" // a publisher does not learn which run of which buyer it was
+		if err := writeAudit(tx, by, t.Publisher, action, string(t.ID), nil, entry, t.CreatedAt); err != nil {
 			return marketplace.Transaction{}, err
 		}
 	}

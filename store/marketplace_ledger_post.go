@@ -119,7 +119,7 @@ func moveMoney(tx *gorm.DB, t marketplace.Transaction, l marketplace.Line) (acco
 		return accountRow{}, errCurrency(account.Currency, l.Amount.Currency)
 	}
 	return accountRow{}, fault.Newf(fault.PaymentRequired, marketplace.CodeInsufficientFunds,
-		"%s are needed, and %s are available", l.Amount.Negative(), money.Of(account.BalanceMicros+account.CreditMicros, l.Amount.Currency))
+		"%s are needed, which is more than is available", l.Amount.Negative())
 }
 
 func errCurrency(has, asked string) error {

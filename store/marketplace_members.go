@@ -170,6 +170,10 @@ func addMember(tx *gorm.DB, by audit.Actor, m marketplace.Member) (marketplace.M
 func (s *Marketplace) SetRole(ctx context.Context, by audit.Actor, org ids.Org, user ids.User, role marketplace.Role, now time.Time) (marketplace.Member, error) {
 	var changed marketplace.Member
 	err := s.db.change(ctx, "change role of member "+string(user), func(tx *gorm.DB) error {
+		invitations, err := s.invitationsBy(tx, org, user, now)
+		if err != nil {
+			return err
+		}
 		if err := s.lockOrg(tx, org); err != nil {
 			return err
 		}
@@ -187,6 +191,9 @@ func (s *Marketplace) SetRole(ctx context.Context, by audit.Actor, org ids.Org, 
 		changed.Role = role
 		row := memberRow{OrgID: string(org), UserID: string(user), Role: string(role)}
 		if err := tx.Select("Role").Updates(&row).Error; err != nil {
+			return err
+		}
+		if err := revokeInvitations(tx, by, invitations, now); err != nil {
 			return err
 		}
 		return writeAudit(tx, by, org, "member.set_role", string(user), entryOfMember(before), entryOfMember(changed), now)
@@ -214,6 +221,10 @@ func keepOwner(tx *gorm.DB, leaving marketplace.Member) error {
 // RemoveMember implements marketplace.MemberStore.
 func (s *Marketplace) RemoveMember(ctx context.Context, by audit.Actor, org ids.Org, user ids.User, now time.Time) error {
 	return s.db.change(ctx, "remove member "+string(user), func(tx *gorm.DB) error {
+		invitations, err := s.invitationsBy(tx, org, user, now)
+		if err != nil {
+			return err
+		}
 		if err := s.lockOrg(tx, org); err != nil {
 			return err
 		}
@@ -233,6 +244,9 @@ func (s *Marketplace) RemoveMember(ctx context.Context, by audit.Actor, org ids.
 			if err := revokeKey(tx, by, key, now); err != nil {
 				return err
 			}
+		}
+		if err := revokeInvitations(tx, by, invitations, now); err != nil {
+			return err
 		}
 		for _, row := range []any{&teamMemberRow{}, &memberRow{}} {
 			if err := tx.Where("org_id = ? AND user_id = ?", org, user).Delete(row).Error; err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"gorm.io/gorm"
@@ -20,15 +21,27 @@ func (s *Agents) AgentByName(ctx context.Context, publisher, name string) (produ
 	return agentFromRow(row), nil
 }
 
-// newestRight selects one of the rights that an organization has for an agent.
-const newestRight = `NOT EXISTS (SELECT 1 FROM entitlements AS other
-    WHERE other.org_id = entitlements.org_id AND other.agent_id = entitlements.agent_id AND other.id > entitlements.id)`
+// shownRight selects rights that make an agent visible, as marketplace.Claim.Visible
+// says: what was given and is over does not. newestRight selects one of those that
+// an organization has for an agent.
+const (
+	shownRight = `(entitlements.source NOT IN ('grant', 'free') OR
+    (entitlements.revoked_at IS NULL OR entitlements.revoked_at > @at) AND (entitlements.expires_at IS NULL OR entitlements.expires_at > @at))`
+	newestRight = `NOT EXISTS (SELECT 1 FROM entitlements AS other
+    WHERE other.org_id = entitlements.org_id AND other.agent_id = entitlements.agent_id AND other.id > entitlements.id
+    AND (other.source NOT IN ('grant', 'free') OR
+        (other.revoked_at IS NULL OR other.revoked_at > @at) AND (other.expires_at IS NULL OR other.expires_at > @at)))`
+)
 
 // AgentsFor implements product.AgentStore.
 func (s *Agents) AgentsFor(ctx context.Context, org ids.Org, q product.AgentQuery) ([]product.Agent, error) {
+	if q.At.IsZero() {
+		return nil, errors.New("agents are listed for a time")
+	}
 	query := s.db.read.WithContext(ctx).Table("agents").
 		Joins("JOIN entitlements ON entitlements.agent_id = agents.id").
-		Where("entitlements.org_id = ?", org).Where(newestRight)
+		Where("entitlements.org_id = ?", org).
+		Where(shownRight+" AND "+newestRight, map[string]any{"at": at(q.At)})
 	if q.Before != "" {
 		query = query.Where("entitlements.agent_id < ?", q.Before)
 	}

@@ -13,11 +13,12 @@ import (
 type Chores interface {
 	RenewDue(ctx context.Context, now time.Time, limit int, feeBasisPoints int64) (int, error)
 	FoldUsage(ctx context.Context, limit int) (int, error)
+	FoldPrices(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
 // Housekeeping renews the subscriptions whose month is over, and carries the use
-// of agents into the order of the catalog. Any number of workers may do so at
-// once.
+// of agents and the models of prices that took effect into the catalog. Any number
+// of workers may do so at once.
 type Housekeeping struct {
 	Store  Chores
 	Policy marketplace.Policy
@@ -60,6 +61,9 @@ func (h *Housekeeping) once(ctx context.Context) {
 	})
 	h.untilDone(ctx, "fold usage", func() (int, error) {
 		return h.Store.FoldUsage(ctx, choreBatch)
+	})
+	h.untilDone(ctx, "fold prices", func() (int, error) {
+		return h.Store.FoldPrices(ctx, h.Now(), choreBatch)
 	})
 }
 

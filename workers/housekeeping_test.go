@@ -17,10 +17,13 @@ var now = time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 
 // chores has so many subscriptions and agents due, and fails as it is told.
 type chores struct {
-	renewals, usage     int
+	renewals            int
+	usage, prices       int
 	renewErr, foldErr   error
+	priceErr            error
 	renewCalls, folds   int
-	at                  time.Time
+	priceFolds          int
+	at, pricesAt        time.Time
 	fee                 int64
 	done                chan struct{} // closed at the second fold
 	stopAfterFirstRenew context.CancelFunc
@@ -46,6 +49,14 @@ func (c *chores) FoldUsage(_ context.Context, limit int) (int, error) {
 	return n, c.foldErr
 }
 
+func (c *chores) FoldPrices(_ context.Context, at time.Time, limit int) (int, error) {
+	c.priceFolds++
+	c.pricesAt = at
+	n := min(limit, c.prices)
+	c.prices -= n
+	return n, c.priceErr
+}
+
 func aHousekeeping(c *chores) (*Housekeeping, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &Housekeeping{
@@ -60,19 +71,22 @@ func TestHousekeepingOnce(t *testing.T) {
 		name           string
 		chores         chores
 		renewed, folds int // calls
+		priced         int
 		warnings       int
 	}{
-		{"nothing is due", chores{}, 1, 1, 0},
-		{"until nothing is due", chores{renewals: 2*choreBatch + 1, usage: choreBatch}, 3, 2, 0},
-		{"a chore that fails keeps nothing else from being done", chores{renewErr: away, renewals: 2 * choreBatch, usage: 1}, 1, 1, 1},
-		{"both fail", chores{renewErr: away, foldErr: away}, 1, 1, 2},
+		{"nothing is due", chores{}, 1, 1, 1, 0},
+		{"until nothing is due", chores{renewals: 2*choreBatch + 1, usage: choreBatch, prices: 3 * choreBatch}, 3, 2, 4, 0},
+		{"a chore that fails keeps nothing else from being done", chores{renewErr: away, renewals: 2 * choreBatch, usage: 1}, 1, 1, 1, 1},
+		{"all fail", chores{renewErr: away, foldErr: away, priceErr: away}, 1, 1, 1, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, log := aHousekeeping(&tt.chores)
 			h.once(t.Context())
 			require.Equal(t, tt.renewed, tt.chores.renewCalls)
 			require.Equal(t, tt.folds, tt.chores.folds)
+			require.Equal(t, tt.priced, tt.chores.priceFolds)
 			require.Equal(t, now, tt.chores.at)
+			require.Equal(t, now, tt.chores.pricesAt)
 			require.Equal(t, int64(1250), tt.chores.fee)
 			require.Equal(t, tt.warnings, bytes.Count(log.Bytes(), []byte("housekeeping interrupted")), "%s", log)
 		})
@@ -85,7 +99,7 @@ func TestHousekeepingStopsInTheMiddle(t *testing.T) {
 	h, log := aHousekeeping(c)
 	require.NoError(t, h.Run(ctx))
 	require.Equal(t, 1, c.renewCalls)
-	require.Zero(t, c.folds)
+	require.Zero(t, c.folds+c.priceFolds)
 	require.Empty(t, log.String(), "a worker that stops is nothing to warn of")
 }
 

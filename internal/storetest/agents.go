@@ -174,25 +174,32 @@ var agentTests = []testCase{
 				continue
 			}
 			g := aGrant(t, s, buyer, agent)
-			if name == "three" { // granted twice, and the agent is listed once
+			switch name {
+			case "three": // granted twice, and the agent is listed once
 				require.NoError(t, s.Marketplace.RevokeGrant(t.Context(), actor, agent.ID, g.ID, after(time.Second)))
-				g = aGrant(t, s, buyer, agent)
-				require.NoError(t, s.Marketplace.RevokeGrant(t.Context(), actor, agent.ID, g.ID, after(time.Second)))
+				aGrant(t, s, buyer, agent)
+			case "four":
+				require.NoError(t, s.Marketplace.RevokeGrant(t.Context(), actor, agent.ID, g.ID, after(time.Minute)))
 			}
 			own(t, s, agent)
 			names = append([]string{name}, names...)
 		}
-		list, err := s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{})
+		list, err := s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{At: after(time.Minute)})
 		require.NoError(t, err)
-		require.Equal(t, names, agentNames(list), "newest first, revoked ones too")
+		require.Equal(t, names[1:], agentNames(list), "without the one that was taken back")
+		list, err = s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{At: after(time.Minute - time.Microsecond)})
+		require.NoError(t, err)
+		require.Equal(t, names, agentNames(list), "newest first")
+		_, err = s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{})
+		require.ErrorContains(t, err, "for a time")
 		loaded, err := s.Agents.AgentByName(t.Context(), "acme", "four")
 		require.NoError(t, err)
 		requireSame(t, loaded, list[0])
 
-		page, err := s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{Before: list[0].ID, Limit: 1})
+		page, err := s.Agents.AgentsFor(t.Context(), buyer.ID, product.AgentQuery{Before: list[0].ID, Limit: 1, At: start})
 		require.NoError(t, err)
 		require.Equal(t, names[1:2], agentNames(page))
-		nothing, err := s.Agents.AgentsFor(t.Context(), "org_none", product.AgentQuery{})
+		nothing, err := s.Agents.AgentsFor(t.Context(), "org_none", product.AgentQuery{At: start})
 		require.NoError(t, err)
 		require.Empty(t, nothing)
 	}},
@@ -211,7 +218,7 @@ var agentTests = []testCase{
 			"SCHÖNE": {"painter"}, "öl_F": {"painter"}, "0%": {"painter"}, "w!": {"other"}, `\`: {"other"}, "'QUOTE'": {"other"},
 			"%": {"painter"}, "_": {"painter"}, "!": {"other"}, "[A-Z]*": {"other"}, "o_her": nil, "a%e": nil, "nothing": nil,
 		} {
-			list, err := s.Agents.AgentsFor(t.Context(), org.ID, product.AgentQuery{Text: text})
+			list, err := s.Agents.AgentsFor(t.Context(), org.ID, product.AgentQuery{Text: text, At: start})
 			require.NoError(t, err)
 			require.Equal(t, want, agentNames(list), "search %q", text)
 		}

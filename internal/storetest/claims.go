@@ -32,12 +32,12 @@ var claimTests = []testCase{
 		want := marketplace.Claim{OrgID: m.buyer.ID, AgentID: m.agent.ID, Publisher: m.publisher.ID}
 		c := m.claim(t, "", start)
 		requireSame(t, want, c)
-		require.False(t, c.Visible())
+		require.False(t, c.Visible(start))
 		_, err := c.Decide(marketplace.Subject{}, start)
 		requireFault(t, err, fault.Forbidden, marketplace.CodeNotEntitled)
 
 		own := m.claimOf(t, marketplace.ClaimQuery{OrgID: m.publisher.ID, AgentID: m.agent.ID, At: start})
-		require.True(t, own.Visible())
+		require.True(t, own.Visible(start))
 		d, err := own.Decide(marketplace.Subject{}, start)
 		require.NoError(t, err)
 		require.Equal(t, marketplace.SourceOwnership, d.Entitlement.Source)

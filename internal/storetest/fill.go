@@ -39,7 +39,7 @@ func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organizatio
 	}
 	_, err := s.Agents.AgentByName(ctx, w.agent.Publisher, w.agent.Name)
 	require.NoError(t, err)
-	for _, q := range []product.AgentQuery{{Limit: 10}, {Before: w.agent.ID, Limit: 10}, {Text: "x", Limit: 10}} {
+	for _, q := range []product.AgentQuery{{Limit: 10, At: start}, {Before: w.agent.ID, Limit: 10, At: start}, {Text: "x", Limit: 10, At: start}} {
 		_, err = s.Agents.AgentsFor(ctx, org.ID, q)
 		require.NoError(t, err)
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +75,11 @@ func fillReviews(t *testing.T, s Stores, org marketplace.Organization) {
 	require.NoError(t, err)
 	_, err = s.Marketplace.FoldUsage(ctx, 10)
 	require.NoError(t, err)
+	announced := aPrice(m.agent, 5, after(time.Hour))
+	require.NoError(t, s.Marketplace.SetPrice(ctx, actor, announced, allow))
+	folded, err := s.Marketplace.FoldPrices(ctx, after(time.Hour), 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, folded)
 }
 
 func fillCatalog(t *testing.T, s Stores, org marketplace.Organization) {

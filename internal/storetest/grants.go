@@ -183,7 +183,7 @@ func grantsAreSeen(t *testing.T, s Stores) {
 	inTeam, outside := m.member(t, m.buyer, "jane", team), m.member(t, m.buyer, "john")
 	sees := func(user ids.User, at time.Time) bool {
 		c := m.claim(t, user, at)
-		require.Equal(t, c.Granted, c.Visible())
+		require.Equal(t, c.Granted, c.Visible(at))
 		return c.Granted
 	}
 	require.False(t, sees(inTeam, start))

@@ -92,7 +92,7 @@ var headTests = []testCase{
 // fillHeads reads what lists show of an organization's agents.
 func fillHeads(t *testing.T, s Stores, org marketplace.Organization) {
 	t.Helper()
-	agents, err := s.Agents.AgentsFor(t.Context(), org.ID, product.AgentQuery{Limit: 3})
+	agents, err := s.Agents.AgentsFor(t.Context(), org.ID, product.AgentQuery{Limit: 3, At: start})
 	require.NoError(t, err)
 	var named []ids.Agent
 	var channels []product.ChannelName

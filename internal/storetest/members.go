@@ -163,6 +163,37 @@ var memberTests = []testCase{
 		require.EqualValues(t, 3, gone.Load())
 		require.EqualValues(t, 1, refused.Load())
 	}},
+	{"who leaves or changes her role takes her open invitations along", func(t *testing.T, s Stores) {
+		org := anOrganization(t, s, "acme")
+		aMember(t, s, org, "owner@acme.test", marketplace.RoleOwner)
+		ada := aMember(t, s, org, "ada@acme.test", marketplace.RoleAdmin)
+		invite := func(email, by string) marketplace.Invitation {
+			i, _, err := marketplace.NewInvitation(org.ID, email, marketplace.RoleMember, by, start)
+			require.NoError(t, err)
+			require.NoError(t, s.Marketplace.CreateInvitation(t.Context(), actor, i))
+			return i
+		}
+		revoked := func(i marketplace.Invitation) time.Time {
+			got, err := s.Marketplace.Invitation(t.Context(), i.ID)
+			require.NoError(t, err)
+			return got.RevokedAt
+		}
+		first, others := invite("bob@acme.test", string(ada.User.ID)), invite("eve@acme.test", "usr_other")
+		_, err := s.Marketplace.SetRole(t.Context(), actor, org.ID, ada.User.ID, marketplace.RoleAdmin, after(time.Minute))
+		require.NoError(t, err)
+		require.Zero(t, revoked(first), "what she is already")
+		_, err = s.Marketplace.SetRole(t.Context(), actor, org.ID, ada.User.ID, marketplace.RoleMember, after(time.Minute))
+		require.NoError(t, err)
+		require.Equal(t, stored(after(time.Minute)), revoked(first))
+		second := invite("bob@acme.test", string(ada.User.ID))
+		require.NoError(t, s.Marketplace.RemoveMember(t.Context(), actor, org.ID, ada.User.ID, after(time.Hour)))
+		require.Equal(t, stored(after(time.Minute)), revoked(first))
+		require.Equal(t, stored(after(time.Hour)), revoked(second))
+		require.Zero(t, revoked(others))
+		entries, err := s.Marketplace.Audit(t.Context(), org.ID, auditOf(string(second.ID)))
+		require.NoError(t, err)
+		require.Equal(t, "invitation.revoke", entries[0].Action)
+	}},
 	{"who leaves, leaves the teams, and her keys end", func(t *testing.T, s Stores) {
 		org := anOrganization(t, s, "acme")
 		owner := aMember(t, s, org, "owner@acme.test", marketplace.RoleOwner)

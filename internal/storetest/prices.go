@@ -205,6 +205,30 @@ var priceTests = []testCase{
 		setPrice(t, s, announced)
 		require.Equal(t, marketplace.ModelPerRun, model())
 	}},
+	{"the catalog follows an announced price that takes effect", func(t *testing.T, s Stores) {
+		m := newMarket(t, s)
+		setPrice(t, s, aPrice(m.agent, 1, start))
+		announced := aPrice(m.agent, 0, after(time.Hour))
+		announced.Model, announced.PerSecond = marketplace.ModelPerSecond, 1
+		setPrice(t, s, announced)
+		fold := func(want int, now time.Time) {
+			folded, err := s.Marketplace.FoldPrices(t.Context(), now, 10)
+			require.NoError(t, err)
+			require.Equal(t, want, folded)
+		}
+		found := func(model marketplace.Model) int {
+			page, err := s.Marketplace.Search(t.Context(), marketplace.Viewer{}, marketplace.CatalogQuery{Model: model}, start)
+			require.NoError(t, err)
+			return len(page.Listings)
+		}
+		fold(0, after(time.Hour-time.Microsecond))
+		require.Equal(t, 1, found(marketplace.ModelPerRun))
+		fold(0, after(32*24*time.Hour)) // too late: a worker has done so by then
+		fold(1, after(time.Hour))
+		fold(0, after(time.Hour))
+		require.Zero(t, found(marketplace.ModelPerRun))
+		require.Equal(t, 1, found(marketplace.ModelPerSecond))
+	}},
 	{"the publisher's audit log has what was set and cancelled", func(t *testing.T, s Stores) {
 		m := newMarket(t, s)
 		p := setPrice(t, s, aPrice(m.agent, 7, after(time.Hour)))

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,8 @@ var refundTests = []testCase{
 			require.Len(t, entries, 1)
 			require.Equal(t, "charge.refund", entries[0].Action)
 			require.Equal(t, the(m.publisher), entries[0].Actor)
+			mine := org.ID == m.buyer.ID
+			require.Equal(t, mine, strings.Contains(string(entries[0].After), string(charge.RunID)), "a run is its buyer's")
 		}
 	}},
 	{"never more than was charged", func(t *testing.T, s Stores) {

@@ -237,6 +237,7 @@ CREATE TABLE prices (
     created_at     timestamptz NOT NULL
 );
 CREATE INDEX prices_agent_idx ON prices (agent_id, effective_from DESC, id DESC);
+CREATE INDEX prices_effective_idx ON prices (effective_from);
 
 -- Entitlements: an organization may have several for one agent.
 
