@@ -125,7 +125,7 @@ func (m *market) checkStatements(t *testing.T) {
 			for _, l := range st.Lines {
 				sum += l.Amount.Micros
 				gain := l.Kind == marketplace.TxCredit || l.Kind == marketplace.TxRefund
-				require.True(t, gain == (l.Amount.Micros > 0), "%s: %+v", m, l)
+				require.Equal(t, gain, l.Amount.Micros > 0, "%s: %+v", m, l)
 			}
 			for _, l := range st.Earnings {
 				earned += l.Amount.Micros
