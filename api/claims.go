@@ -109,7 +109,7 @@ func (a *app) denied(ctx context.Context, agent product.Agent, err error) error 
 	}
 	p := problemFrom(err)
 	switch p.Code {
-	case marketplace.CodePaymentRequired, marketplace.CodeTrialExhausted, marketplace.CodeSubscriptionEnded, marketplace.CodeIncludedExhausted:
+	case marketplace.CodePaymentRequired, marketplace.CodeTrialExhausted, marketplace.CodeSubscriptionEnded:
 		p.Next = "/v1/orders"
 	case marketplace.CodeConsentRequired:
 		p.Next = agentPath(agent.Publisher, agent.Name) + "/installation/consent"

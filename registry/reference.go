@@ -19,27 +19,13 @@ var (
 	digestForm     = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
-// The registry of names that name none, as container runtimes read them.
-const (
-	defaultName = "docker.io"
-	defaultHost = "registry-1.docker.io"
-	defaultRoot = "library/"
-)
-
-// parse reads NAME@sha256:…; false for what no registry could have.
+// parse reads HOST/NAME@sha256:…; false for what no registry could have, and for
+// a name without its registry: each container runtime completes it in its own way.
 func parse(image string) (reference, bool) {
 	name, digest, _ := strings.Cut(image, "@")
 	host, repository, qualified := strings.Cut(name, "/")
-	if !qualified || !strings.ContainsAny(host, ".:") && host != "localhost" {
-		host, repository = defaultName, name
-	}
-	if host == defaultName || host == "index."+defaultName {
-		host = defaultHost
-		if !strings.Contains(repository, "/") {
-			repository = defaultRoot + repository
-		}
-	}
-	return reference{host, repository, digest}, repositoryName.MatchString(repository) && digestForm.MatchString(digest)
+	named := qualified && (strings.ContainsAny(host, ".:") || host == "localhost")
+	return reference{host, repository, digest}, named && repositoryName.MatchString(repository) && digestForm.MatchString(digest)
 }
 
 // covers reports whether an image is below a prefix, part by part: "a.example/x"

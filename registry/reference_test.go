@@ -16,19 +16,14 @@ func TestParse(t *testing.T) {
 		"registry.example:5000/a/b__c/d-e": {"registry.example:5000", "a/b__c/d-e", digest},
 		"registry:5000/acme/hello":         {"registry:5000", "acme/hello", digest},
 		"localhost/acme/hello":             {"localhost", "acme/hello", digest},
-		// As container runtimes read them.
-		"hello":                    {"registry-1.docker.io", "library/hello", digest},
-		"acme/hello":               {"registry-1.docker.io", "acme/hello", digest},
-		"acme/team/hello":          {"registry-1.docker.io", "acme/team/hello", digest},
-		"docker.io/hello":          {"registry-1.docker.io", "library/hello", digest},
-		"docker.io/acme/hello":     {"registry-1.docker.io", "acme/hello", digest},
-		"index.docker.io/acme/x.y": {"registry-1.docker.io", "acme/x.y", digest},
 	} {
 		got, ok := parse(name + "@" + digest)
 		require.True(t, ok, name)
 		require.Equal(t, want, got, name)
 	}
 	for _, image := range []string{
+		// No registry is named.
+		"hello@" + digest, "acme/hello@" + digest, "acme/team/hello@" + digest,
 		"", "hello", "@" + digest, "hello:5000@" + digest, "registry.example/@" + digest, "registry.example/a//b@" + digest,
 		"registry.example/../v2/x@" + digest, "registry.example/a..b@" + digest, "registry.example/A@" + digest,
 		"registry.example/a?x=@" + digest, "registry.example/a@sha256:5e", "registry.example/a@sha512:" + strings.Repeat("5e", 64),

@@ -65,7 +65,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Resolve returns nil for an image, NAME@sha256:…, that can be had by anybody or
+// Resolve returns nil for an image, HOST/NAME@sha256:…, that can be had by anybody or
 // is declared preloaded. One that cannot is fault.Invalid with the code
 // image_not_found; a registry that does not answer is fault.Unavailable.
 func (c *Client) Resolve(ctx context.Context, image string) error {
@@ -74,7 +74,7 @@ func (c *Client) Resolve(ctx context.Context, image string) error {
 	}
 	ref, ok := parse(image)
 	if !ok {
-		return notFound("%s is not the name of an image with a digest", image)
+		return notFound("%s is not the name of an image with its registry and a digest, HOST/NAME@sha256:…", image)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
