@@ -116,7 +116,7 @@ func (a *app) routePrices() {
 		action: marketplace.ActPricesManage, status: http.StatusCreated, summary: "Set the price of an agent from a moment on",
 		description: "A price never changes: a new one takes its place. Once the agent was published a raise must be announced: " +
 			"it takes effect after the platform's notice period. Runs, and months of subscriptions, keep the price that they started with.",
-		problems: []string{"agent_not_found", "price_notice", "price_order"},
+		problems: []string{"agent_not_found", "price_notice", "price_order", "too_many"},
 	}, a.setPrice)
 	handle(a, route{
 		id: "list-prices", method: http.MethodGet, path: "/v1/agents/{publisher}/{name}/prices", tag: tagCatalog,

@@ -113,6 +113,7 @@ const (
 	MaxTrialRuns = 1000
 	MaxTrialDays = 90
 	MaxIncluded  = 100_000_000
+	MaxAnnounced = 20 // prices beside the one in effect
 )
 
 var eventName = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,62}$`)
@@ -254,6 +255,9 @@ func (p Price) Follow(next Price, notice time.Duration, now time.Time) error {
 // against each of them, so that no raise takes effect without its notice,
 // whichever of them are taken back meanwhile.
 func Announce(known []Price, next Price, notice time.Duration, now time.Time) error {
+	if len(known) > MaxAnnounced {
+		return fault.Newf(fault.Conflict, "too_many", "at most %d prices are announced at a time", MaxAnnounced)
+	}
 	if len(known) == 0 || known[0].EffectiveFrom.After(now) {
 		known = slices.Concat([]Price{{Model: ModelFree}}, known)
 	}

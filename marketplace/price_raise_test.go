@@ -245,3 +245,15 @@ func TestNoRaiseWithoutNotice(t *testing.T) {
 	}
 	require.Greater(t, accepted, 2000, "most publishers were refused everything: this proves little")
 }
+
+func TestAnnouncedPricesAreBounded(t *testing.T) {
+	free := marketplace.Price{Model: marketplace.ModelFree, Currency: "USD", FailedRuns: marketplace.FailedRunsFree, EffectiveFrom: now}
+	known := make([]marketplace.Price, marketplace.MaxAnnounced+1)
+	for i := range known {
+		known[i] = free
+	}
+	next := free
+	next.EffectiveFrom = now.Add(time.Hour)
+	require.NoError(t, marketplace.Announce(known[1:], next, 0, now))
+	denied(t, marketplace.Announce(known, next, 0, now), fault.Conflict, "too_many")
+}
