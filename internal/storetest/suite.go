@@ -59,7 +59,10 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
-				t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+				t.Run(test.name, func(t *testing.T) {
+					t.Parallel() // each has a database of its own
+					test.run(t, open(t))
+				})
 			}
 		})
 	}
