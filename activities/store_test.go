@@ -223,3 +223,23 @@ func TestTheRaceForTheLastRun(t *testing.T) {
 		})
 	}
 }
+
+// TestARunMustBePaidForAsLongAsItMayRun: both runs were planned under the last run
+// of a trial, without a price. The one that falls through to the purchase must not
+// run for half a minute on a budget that pays for a second.
+func TestARunMustBePaidForAsLongAsItMayRun(t *testing.T) {
+	s := openShop(t, marketplace.SourceTrial, marketplace.Limits{Runs: 1})
+	purchase := marketplace.NewEntitlement(s.buyer.ID, s.agent.ID, marketplace.SourcePurchase, now)
+	require.NoError(t, s.market.Entitle(t.Context(), tests, purchase))
+	second := money.Of(10_000, "USD")
+	first, last := s.order(t, second), s.order(t, second)
+	slot, err := s.AcquireSlot(t.Context(), first)
+	require.NoError(t, err)
+	require.True(t, slot.Granted)
+
+	slot, err = s.AcquireSlot(t.Context(), last)
+	require.NoError(t, err)
+	require.False(t, slot.Granted)
+	require.Equal(t, marketplace.CodeBudgetTooLow, slot.DeniedCode)
+	require.Equal(t, []int64{1_000_000, 0, 0}, s.balances(t, s.buyer.ID), "nothing was held for it")
+}
