@@ -79,7 +79,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 	version, err := a.version(ctx, agent, claim, asked.Version)
 	switch {
 	case err == nil:
-		subject = a.subject(version, request)
+		subject = marketplace.SubjectOf(version, request, a.Limits)
 		if len(asked.Input) > 0 {
 			err = checkInput(version, asked.Input)
 		}

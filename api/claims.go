@@ -96,11 +96,6 @@ func (a *app) installed(ctx context.Context, agent product.Agent, i marketplace.
 	return head, nil
 }
 
-// subject is what is asked of a claim about a version.
-func (a *app) subject(version product.Version, request product.Request) marketplace.Subject {
-	return marketplace.SubjectOf(version, request, a.Limits)
-}
-
 // denied words a denial with the way to the missing right. Other errors stay as
 // they are.
 func (a *app) denied(ctx context.Context, agent product.Agent, err error) error {

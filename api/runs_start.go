@@ -176,7 +176,7 @@ func (a *app) admissible(ctx context.Context, s start) (product.Agent, product.V
 		return product.Agent{}, product.Version{}, err
 	}
 	trial := product.Run{OrgID: who.OrgID, UserID: who.UserID, Request: s.request}
-	if _, err := claim.Admit(trial, a.subject(version, s.request), spending, a.Policy, now); err != nil {
+	if _, err := claim.Admit(trial, marketplace.SubjectOf(version, s.request, a.Limits), spending, a.Policy, now); err != nil {
 		return product.Agent{}, product.Version{}, a.denied(ctx, agent, err)
 	}
 	return agent, version, checkInput(version, s.input)
