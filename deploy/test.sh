@@ -23,7 +23,12 @@ say "building and loading images"
 
 say "testing ${#packages[@]} packages${1:+ ($*)}"
 export AGENTMARKET_TEST_BIN=$bin AGENTMARKET_TEST_STATE=$state
-go test "$@" "${packages[@]}"
+mkdir -p "$state"
+if ! go test "$@" "${packages[@]}" 2>&1 | tee "$state/test.log"; then
+	say "failed:" # again at the end, where it is seen
+	grep -E -A 12 '^ *--- FAIL|^panic:|Error Trace:|WARNING: DATA RACE' "$state/test.log" | grep -v '"level":' | head -n 80 >&2
+	exit 1
+fi
 if ((${#packages[@]})); then
 	say "testing deploy/devcluster, with two clusters of its own"
 	# Without cgo, as it was built: anything else compiles Kubernetes again.

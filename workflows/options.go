@@ -47,9 +47,11 @@ var (
 	deleteJobOptions = workflow.ActivityOptions{
 		TaskQueue: QueueInfra, StartToCloseTimeout: 20 * time.Second, RetryPolicy: backoff, Summary: "delete the Job",
 	}
+	// collectOptions: large bodies take their time, but a worker that died must
+	// not hold up the end of a run for as long.
 	collectOptions = workflow.ActivityOptions{
 		TaskQueue: QueueInfra, StartToCloseTimeout: 3 * time.Minute, ScheduleToCloseTimeout: time.Hour,
-		RetryPolicy: backoff, Summary: "collect result and log",
+		HeartbeatTimeout: 5 * activities.HeartbeatInterval, RetryPolicy: backoff, Summary: "collect result and log",
 	}
 	settleOptions = workflow.ActivityOptions{
 		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,13 +130,16 @@ func (d Dev) Start(tb testing.TB, program Program) *Process {
 	return p
 }
 
-// show prints the last lines that the program wrote.
+// show prints the last lines that the program wrote, but for those about requests
+// that went well.
 func (p *Process) show(tb testing.TB) {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return
 	}
-	lines := strings.Split(string(text), "\n")
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		return strings.Contains(line, `"level":"INFO","msg":"request served"`)
+	})
 	tb.Logf("last lines of %s:\n%s", p.program.Name, strings.Join(lines[max(0, len(lines)-40):], "\n"))
 }
 
