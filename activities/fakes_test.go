@@ -121,7 +121,7 @@ func (m *market) Spending(_ context.Context, _ ids.Org, _ ids.User, month market
 
 func (m *market) AdmitRun(ctx context.Context, id ids.Run, _ time.Time, change func(*product.Run) ([]*product.Event, error),
 	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
-) (product.Run, error) {
+) (product.Run, *product.Wait, error) {
 	held := m.held
 	run, err := m.runs.UpdateRun(ctx, id, func(r *product.Run) ([]*product.Event, error) {
 		held = m.held
@@ -136,17 +136,17 @@ func (m *market) AdmitRun(ctx context.Context, id ids.Run, _ time.Time, change f
 	if err == nil {
 		m.held = held
 	}
-	return run, err
+	return run, nil, err
 }
 
 func (m *market) SettleRun(ctx context.Context, id ids.Run, _ time.Time, change func(*product.Run) ([]*product.Event, error),
 	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
-) (product.Run, error) {
+) (product.Run, []ids.Run, error) {
 	run, err := m.runs.UpdateRun(ctx, id, change)
 	if err == nil && run.Status.Terminal() && len(m.held) > 0 && len(m.settled) == 0 {
 		m.settled = append(m.settled, settle(run, m.held[0], nil))
 	}
-	return run, err
+	return run, nil, err
 }
 
 // ownClaim is that of a publisher to its own agent.

@@ -167,7 +167,7 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time, open fun
 	if err != nil {
 		return err
 	}
-	_, err = p.Settlements.AdmitRun(ctx, id, now, open,
+	_, _, err = p.Settlements.AdmitRun(ctx, id, now, open,
 		func(r product.Run, claim marketplace.Claim, spending marketplace.Spending) (marketplace.Hold, error) {
 			if r.Plan == nil {
 				return marketplace.Hold{}, fault.New(fault.Conflict, "", "the run has no plan")
@@ -293,7 +293,7 @@ func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunRe
 	bill := func(r product.Run, h marketplace.Hold, events []marketplace.EventCharge) marketplace.Settlement {
 		return marketplace.Settle(h, r, events)
 	}
-	run, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
+	run, _, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
 	if err != nil {
 		return SettleRunResult{}, toTemporal(err)
 	}

@@ -124,15 +124,15 @@ func aClient(t *testing.T) *mocks.Client {
 
 func TestRelayOnce(t *testing.T) {
 	due := []product.Run{{ID: "run_1"}, {ID: "run_2"}, {ID: "run_3"}}
-	relay := func(c client.Client, store *runs) *Relay {
-		return &Relay{Conductor: New(c, "default"), Runs: store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}
+	relay := func(c client.Client, store *runs) Outbox {
+		return RunOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))
 	}
 	t.Run("all that is due", func(t *testing.T) {
 		c, store := aClient(t), &runs{due: due}
 		for _, run := range due {
 			starts(c, string(run.ID), nil).Once()
 		}
-		require.NoError(t, relay(c, store).once(t.Context()))
+		require.NoError(t, relay(c, store)(t.Context(), now))
 		require.Equal(t, []ids.Run{"run_1", "run_2", "run_3"}, store.dispatched)
 		require.Equal(t, []time.Duration{relayLease}, store.claimed)
 	})
@@ -140,7 +140,7 @@ func TestRelayOnce(t *testing.T) {
 		c, store := aClient(t), &runs{due: due}
 		starts(c, "run_1", nil).Once()
 		starts(c, "run_2", serviceerror.NewUnavailable("down")).Once()
-		require.Equal(t, fault.Unavailable, fault.KindOf(relay(c, store).once(t.Context())))
+		require.Equal(t, fault.Unavailable, fault.KindOf(relay(c, store)(t.Context(), now)))
 		require.Equal(t, []ids.Run{"run_1"}, store.dispatched)
 	})
 	t.Run("a run that Temporal refuses does not stop the others", func(t *testing.T) {
@@ -148,11 +148,11 @@ func TestRelayOnce(t *testing.T) {
 		starts(c, "run_1", serviceerror.NewInvalidArgument("no")).Once()
 		starts(c, "run_2", nil).Once()
 		starts(c, "run_3", nil).Once()
-		require.NoError(t, relay(c, store).once(t.Context()))
+		require.NoError(t, relay(c, store)(t.Context(), now))
 		require.Equal(t, []ids.Run{"run_2", "run_3"}, store.dispatched)
 	})
 	t.Run("the store is away", func(t *testing.T) {
-		require.ErrorIs(t, relay(aClient(t), &runs{err: away}).once(t.Context()), away)
+		require.ErrorIs(t, relay(aClient(t), &runs{err: away})(t.Context(), now), away)
 	})
 }
 

@@ -3,27 +3,33 @@ package conductor
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"agentmarket/fault"
 	"agentmarket/product"
 )
 
-// Relay tells Temporal what the API stored but could not say: runs to start and
-// runs to cancel. In the normal case the API has said it within the grace that
-// the store gives, and the relay finds nothing: one indexed query over no rows.
+// Outbox tells Temporal what is due of one kind of record. It is asked again and
+// again; in the normal case nothing is due, and it is one indexed query over no
+// rows.
+type Outbox func(ctx context.Context, now time.Time) error
+
+// Relay tells Temporal what was stored but could not be said: runs to start and to
+// cancel, and whatever else has an outbox. In the normal case who stored it has
+// said it within the grace that the store gives.
 type Relay struct {
-	Conductor *Conductor
-	Runs      product.RunStore
-	Log       *slog.Logger
-	Now       func() time.Time
+	Outboxes map[string]Outbox
+	Log      *slog.Logger
+	Now      func() time.Time
 	// Interval is the pause between two looks. Default: 1 second.
 	Interval time.Duration
 }
 
 const (
 	relayBatch = 100
-	// relayLease is how long a claimed run is left to its claimer. It also
+	// relayLease is how long a claimed record is left to its claimer. It also
 	// bounds how long a cancel waits whose signal the API could not send.
 	relayLease = 10 * time.Second
 )
@@ -37,8 +43,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		if err := r.once(ctx); err != nil && ctx.Err() == nil {
-			r.Log.Warn("relay interrupted", "error", err)
+		for _, name := range slices.Sorted(maps.Keys(r.Outboxes)) {
+			if err := r.Outboxes[name](ctx, r.Now()); err != nil && ctx.Err() == nil {
+				r.Log.Warn("relay interrupted", "outbox", name, "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -48,21 +56,33 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-func (r *Relay) once(ctx context.Context) error {
-	due, err := r.Runs.ClaimDispatch(ctx, r.Now(), relayLease, relayBatch)
-	if err != nil {
-		return err
+// RunOutbox is the outbox of runs.
+func RunOutbox(c *Conductor, runs product.RunStore, log *slog.Logger) Outbox {
+	return func(ctx context.Context, now time.Time) error {
+		due, err := runs.ClaimDispatch(ctx, now, relayLease, relayBatch)
+		if err != nil {
+			return err
+		}
+		return each(ctx, log, due, func(r product.Run) (kind, id string) { return "run", string(r.ID) },
+			func(r product.Run) error { return Dispatch(ctx, c, runs, r) })
 	}
-	for _, run := range due {
-		err := Dispatch(ctx, r.Conductor, r.Runs, run)
-		if fault.Is(err, fault.Invalid) { // this run only: it must not stop those behind it
-			r.Log.Error("run refused by Temporal", "run_id", run.ID, "error", err)
+}
+
+// each says what is due, one by one. A record that Temporal refuses must not stop
+// those behind it; where Temporal or the store is away the lease brings the rest
+// back.
+func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (kind, id string), say func(T) error) error {
+	for _, record := range due {
+		kind, id := name(record)
+		err := say(record)
+		if fault.Is(err, fault.Invalid) {
+			log.ErrorContext(ctx, "refused by Temporal", kind+"_id", id, "error", err)
 			continue
 		}
 		if err != nil {
-			return err // Temporal or the store is away: the lease brings the rest back
+			return err
 		}
-		r.Log.Info("run relayed", "run_id", run.ID)
+		log.InfoContext(ctx, "relayed", kind+"_id", id)
 	}
 	return nil
 }

@@ -79,6 +79,18 @@ type Alert string
 // Audit identifies an entry of the audit log.
 type Audit string
 
+// Rollout identifies the staged release of a version.
+type Rollout string
+
+// Schedule identifies a plan to start an agent again and again.
+type Schedule string
+
+// Endpoint identifies an address that is told of an organization's runs.
+type Endpoint string
+
+// Delivery identifies a message to an endpoint.
+type Delivery string
+
 // The prefixes. They are part of the API and never change.
 const (
 	PrefixOrg         = "org"
@@ -100,6 +112,10 @@ const (
 	PrefixTransaction = "txn"
 	PrefixAlert       = "alr"
 	PrefixAudit       = "aud"
+	PrefixRollout     = "rol"
+	PrefixSchedule    = "sch"
+	PrefixEndpoint    = "whk"
+	PrefixDelivery    = "msg"
 )
 
 // length of an encoded ULID.

@@ -57,6 +57,11 @@ const (
 	ActRunsRead           Action = "runs.read"            //
 	ActRunsStart          Action = "runs.start"           // start, estimate
 	ActRunsCancel         Action = "runs.cancel"          //
+	ActRunsApprove        Action = "runs.approve"         // decide about runs that wait for a person
+	ActSchedulesManage    Action = "schedules.manage"     //
+	ActRolloutsManage     Action = "rollouts.manage"      //
+	ActPoliciesManage     Action = "policies.manage"      // policies and limits of the own organization
+	ActWebhooksManage     Action = "webhooks.manage"      //
 	ActInstallationManage Action = "installations.manage" // pin, channel, consent
 	ActOrdersCreate       Action = "orders.create"        // order, cancel a subscription
 	ActBillingRead        Action = "billing.read"         // wallet, ledger, statements, orders, spend limits
@@ -71,6 +76,7 @@ const (
 	ActPlatformReview     Action = "platform.review"      // approve, reject, suspend
 	ActPlatformBilling    Action = "platform.billing"     // credits, confirmations, refunds
 	ActPlatformOrgs       Action = "platform.organizations"
+	ActPlatformPolicies   Action = "platform.policies" // policies and limits of the platform
 )
 
 // permission is a row of the table: who may, and with which scope of a key.
@@ -99,6 +105,11 @@ var permissions = map[Action]permission{
 	ActRunsRead:           {ScopeRunsRead, insiders},
 	ActRunsStart:          {ScopeRunsWrite, workers},
 	ActRunsCancel:         {ScopeRunsWrite, workers},
+	ActRunsApprove:        {ScopeRunsWrite, admins},
+	ActSchedulesManage:    {ScopeRunsWrite, workers},
+	ActRolloutsManage:     {ScopeAgentsWrite, publishers},
+	ActPoliciesManage:     {ScopeOrgWrite, admins},
+	ActWebhooksManage:     {ScopeOrgWrite, admins},
 	ActInstallationManage: {ScopeOrgWrite, admins},
 	ActOrdersCreate:       {ScopeBillingWrite, admins},
 	ActBillingRead:        {ScopeBillingRead, inspectors},
@@ -113,6 +124,7 @@ var permissions = map[Action]permission{
 	ActPlatformReview:     {ScopePlatform, operators},
 	ActPlatformBilling:    {ScopePlatform, operators},
 	ActPlatformOrgs:       {ScopePlatform, operators},
+	ActPlatformPolicies:   {ScopePlatform, operators},
 }
 
 // Actions returns every action, sorted.

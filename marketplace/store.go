@@ -328,19 +328,26 @@ type SpendStore interface {
 // transaction over both, locks the run first, and may be repeated.
 type Settlements interface {
 	// AdmitRun changes a run as product.RunStore.UpdateRun does. When change
-	// left it with an attempt and nothing is held for it yet, decide is asked
+	// left it with an attempt and nothing is held for it yet, the run takes its
+	// slot: under every limit of its scopes, or none. Where one is reached, the
+	// change is not stored; the run stays queued, gets its place in the queue and
+	// the event queued, and AdmitRun returns where it stands. A limit that no
+	// waiting mends is fault.Forbidden, limit_reached. With the slot, decide is
+	// asked
 	// with the claim (of the price in the run's plan), its entitlements locked;
 	// what it returns is held: the wallet, the spend of the month and the use of
 	// the entitlement, all or nothing. An error of change or decide undoes
 	// everything and is returned as it is.
 	AdmitRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
-		decide func(product.Run, Claim, Spending) (Hold, error)) (product.Run, error)
-	// SettleRun changes a run as UpdateRun does. When change left it in a
+		decide func(product.Run, Claim, Spending) (Hold, error)) (product.Run, *product.Wait, error)
+	// SettleRun changes a run as UpdateRun does. When change left it in a terminal
+	// state, its slot or its place in the queue ends; a free slot is handed to the
+	// next runs in the queue, which SettleRun returns. When change left it in a
 	// terminal state and something is still held for it, settle says what it
 	// cost, and the hold becomes charges or is released, once and for good. The
 	// cost is stored with the run.
 	SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
-		settle func(product.Run, Hold, []EventCharge) Settlement) (product.Run, error)
+		settle func(product.Run, Hold, []EventCharge) Settlement) (product.Run, []ids.Run, error)
 	// ChargeEvent records a named event of a run that goes on, as
 	// [Hold.Charge] allows. The same key again returns the first charge.
 	ChargeEvent(ctx context.Context, run ids.Run, key, event string, count int64, at time.Time) (EventCharge, error)

@@ -13,6 +13,7 @@ import (
 // secret.
 type Plan struct {
 	AgentID       ids.Agent
+	PublisherID   ids.Org
 	VersionID     ids.Version
 	Version       string
 	Image         string // pinned: NAME@sha256:…
@@ -29,13 +30,43 @@ type Plan struct {
 	Resources Resources
 	Deadlines Deadlines
 
-	// MaxAttempts bounds the attempts after platform-caused failures.
+	// MaxAttempts bounds the attempts of the run, whatever made them fail.
 	MaxAttempts int
+	// AgentAttempts bounds those that ended with a failure of the agent: 1 where
+	// the caller asked for no retry.
+	AgentAttempts int
 	// MaxOutputBytes and MaxLogBytes bound what is kept of a run.
 	MaxOutputBytes int64
 	MaxLogBytes    int64
 
+	// Tools, Secrets and Egress are what the run may use: names, never values.
+	Tools, Secrets, Egress []string
+	Tier                   Tier
+	Mode                   Mode
+	// Approval says for people why a person has to approve the run; empty: nobody
+	// has to.
+	Approval  string
+	Retention Retention
+
+	// Sources say for every field which rule set it.
+	Sources []Source
+
 	ResolvedAt time.Time
+}
+
+// Source explains a field of a plan.
+type Source struct {
+	Field string // as in the API: deadlines.run_seconds
+	// Rule is who set it: manifest, request, price, installation, channel,
+	// rollout, pin, latest, default, platform, platform_policy,
+	// organization_policy, team_policy, agent_policy.
+	Rule   string
+	Detail string // for people; may be empty
+}
+
+// Retention is how long the bodies of a run are kept after its end. 0: for good.
+type Retention struct {
+	Input, Output, Log time.Duration
 }
 
 // Resources is what one attempt may use.
@@ -62,6 +93,15 @@ type Limits struct {
 	MaxAttempts    int
 	MaxOutputBytes int64
 	MaxLogBytes    int64
+	// Sandboxed says that there is a sandboxed tier here.
+	Sandboxed bool
+	// Quota is what an organization gets that no operator has set one for.
+	Quota Quota
+}
+
+// Quota is a limit without its scope: the default of organizations.
+type Quota struct {
+	ConcurrentRuns, CPUMillis, MemoryMiB int64
 }
 
 // DefaultLimits are the bounds of a platform that was not configured.

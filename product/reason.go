@@ -17,6 +17,10 @@ const (
 	ReasonPaymentRequired = Reason("payment_required")
 	ReasonPlanInvalid     = Reason("plan_invalid")
 	ReasonQueueTimeout    = Reason("queue_timeout")
+	ReasonPolicyDenied    = Reason("policy_denied")
+	ReasonLimitReached    = Reason("limit_reached")
+	ReasonApprovalDenied  = Reason("approval_denied")
+	ReasonApprovalTimeout = Reason("approval_timeout")
 )
 
 // Cause says who can do something about a reason.
@@ -50,6 +54,10 @@ var rules = map[Reason]Rule{
 	ReasonPaymentRequired: {StatusRejected, CauseCaller, false, false},
 	ReasonPlanInvalid:     {StatusRejected, CausePublisher, false, false},
 	ReasonQueueTimeout:    {StatusExpired, CausePlatform, false, false},
+	ReasonPolicyDenied:    {StatusRejected, CauseCaller, false, false},
+	ReasonLimitReached:    {StatusRejected, CauseCaller, false, false},
+	ReasonApprovalDenied:  {StatusRejected, CauseCaller, false, false},
+	ReasonApprovalTimeout: {StatusExpired, CauseCaller, false, false},
 	ReasonPlatformError:   {StatusFailed, CausePlatform, true, false},
 
 	Reason(infra.ReasonAgentError):         {StatusFailed, CauseAgent, false, true},

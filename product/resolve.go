@@ -16,6 +16,18 @@ type Request struct {
 	QueueTimeout time.Duration
 	// MaxCost is the most that the run may cost; zero: the caller names none.
 	MaxCost money.Amount
+	// Resources narrow those of the manifest, one by one.
+	Resources Resources
+	// Attempts bounds the attempts that end with a failure of the agent; the
+	// manifest's bound holds, too. 0: one.
+	Attempts int
+	// Priority orders the waiting runs of one user: -10 to 10, the higher first.
+	Priority int
+	Mode     Mode // empty: async
+	// Version is what the caller asked for, and VersionRule what chose the version
+	// of the run, as in Source.
+	Version     string
+	VersionRule string
 }
 
 // Right is what layer 1 granted: under which right and at which price a run

@@ -14,6 +14,7 @@ type Run struct {
 	OrgID   ids.Org  // the buyer: who started it and who may see it
 	KeyID   ids.Key  // the API key that started it
 	UserID  ids.User // the person behind the key; empty for a program
+	TeamID  ids.Team // for which the person started it; empty: for none
 	AgentID ids.Agent
 	Agent   string // publisher/name at the time of the start
 
@@ -23,14 +24,16 @@ type Run struct {
 	Version   string
 	Image     string
 
-	Status  Status
-	Reason  Reason // empty until it ended
-	Cause   Cause
-	Message string
-	Labels  map[string]string
-	Request Request
-	Plan    *Plan        // nil until resolved
-	Cost    money.Amount // what was charged, set at settlement
+	Status   Status
+	Reason   Reason // empty until it ended
+	Cause    Cause
+	Message  string
+	Labels   map[string]string
+	Origin   Origin
+	Request  Request
+	Plan     *Plan        // nil until resolved
+	Approval *Approval    // nil: none was asked for
+	Cost     money.Amount // what was charged, set at settlement
 
 	CreatedAt     time.Time
 	QueueDeadline time.Time // after it the run expires instead of starting
@@ -42,6 +45,15 @@ type Run struct {
 	Log       *Blob   // nil until archived
 	Cancel    *Cancel // nil without a request
 	Attempts  []Attempt
+
+	// Webhook is told of this run alone. It is stored with the run and not loaded
+	// with it: see WebhookStore.
+	Webhook *Endpoint
+
+	// RetentionDueAt is when the next body of the run is to be removed; zero: not
+	// ended yet, or nothing left to remove. DataRemovedAt is when the last one was.
+	RetentionDueAt time.Time
+	DataRemovedAt  time.Time
 }
 
 // Blob is a body in the blob store.
@@ -93,13 +105,18 @@ type EventType string
 
 // The events of a run's life.
 const (
-	EventCreated         EventType = "created"
-	EventPlanned         EventType = "planned"
-	EventAttemptCreated  EventType = "attempt_created"
-	EventAttemptStarted  EventType = "attempt_started"
-	EventAttemptEnded    EventType = "attempt_ended"
-	EventCancelRequested EventType = "cancel_requested"
-	EventEnded           EventType = "ended"
+	EventCreated           EventType = "created"
+	EventPlanned           EventType = "planned"
+	EventApprovalRequested EventType = "approval_requested"
+	EventApproved          EventType = "approved"
+	EventDenied            EventType = "denied"
+	EventQueued            EventType = "queued" // waits for a slot
+	EventDataRemoved       EventType = "data_removed"
+	EventAttemptCreated    EventType = "attempt_created"
+	EventAttemptStarted    EventType = "attempt_started"
+	EventAttemptEnded      EventType = "attempt_ended"
+	EventCancelRequested   EventType = "cancel_requested"
+	EventEnded             EventType = "ended"
 )
 
 // AttemptIndex returns the index of an attempt, or -1.

@@ -13,6 +13,7 @@ type Status string
 // The states, see doc.go for the drawing.
 const (
 	StatusQueued          Status = "queued"
+	StatusWaitingApproval Status = "waiting_approval"
 	StatusStarting        Status = "starting"
 	StatusRunning         Status = "running"
 	StatusCanceling       Status = "canceling"
@@ -28,7 +29,8 @@ const (
 // next lists the states that may follow each state. starting follows running
 // when an attempt failed by the platform and the next one begins.
 var next = map[Status][]Status{
-	StatusQueued: {StatusStarting, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
+	StatusQueued:          {StatusStarting, StatusWaitingApproval, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
+	StatusWaitingApproval: {StatusQueued, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
 	StatusStarting: {StatusRunning, StatusCanceling,
 		StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled},
 	StatusRunning: {StatusStarting, StatusCanceling,

@@ -105,6 +105,164 @@ type RunStore interface {
 	Dispatched(ctx context.Context, seen Run) error
 }
 
+// RunBodies changes what is kept of runs besides their record.
+type RunBodies interface {
+	// DecideRun records a decision about a run that waits for an approval, with
+	// the input that the approver put in place of the caller's (nil: none), and
+	// makes the run due for dispatch. Errors as [Run.Decide].
+	DecideRun(ctx context.Context, id ids.Run, d Decision, by, note string, input []byte, at time.Time) (Run, error)
+	// OriginalInput loads the input as the caller sent it.
+	OriginalInput(ctx context.Context, id ids.Run) ([]byte, error)
+	// RetentionDue lists up to limit runs that have a body to be removed, the
+	// longest due first.
+	RetentionDue(ctx context.Context, now time.Time, limit int) ([]Run, error)
+	// DataRemoved records that the bodies of a run that were due at a time are
+	// removed; the input goes with it. The record stays.
+	DataRemoved(ctx context.Context, id ids.Run, at time.Time) error
+	// Children lists the runs that a run started, oldest first.
+	Children(ctx context.Context, parent ids.Run, after ids.Run, limit int) ([]Run, error)
+}
+
+// QueueStore keeps the slots of runs that go on, and the queue of those that wait
+// for one. A slot is taken with the first attempt of a run
+// (marketplace.Settlements.AdmitRun), kept for all of them, and handed to the next
+// run when the run is settled.
+type QueueStore interface {
+	// Waiting says where a run stands in the queue; nil: it does not wait.
+	Waiting(ctx context.Context, run ids.Run) (*Wait, error)
+	// Granted takes up to limit runs that were given a slot and have not been
+	// told of it, and makes them due again after the lease.
+	Granted(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]ids.Run, error)
+	// Told says that the workflow of a run has been told of its slot.
+	Told(ctx context.Context, run ids.Run) error
+	// RepairSlots ends the slots and places of runs that have ended, and sets
+	// counts right that are not those of the slots. It returns the runs that were
+	// given a slot by it.
+	RepairSlots(ctx context.Context, now time.Time) (Repair, []ids.Run, error)
+}
+
+// LimitStore keeps the limits of scopes.
+type LimitStore interface {
+	// SetLimit stores a limit, and writes an entry of the audit log of org (empty:
+	// of the platform). It returns the runs that were given a slot by it.
+	SetLimit(ctx context.Context, by audit.Actor, org ids.Org, l Limit) ([]ids.Run, error)
+	// DeleteLimit removes a limit, as SetLimit; fault.NotFound.
+	DeleteLimit(ctx context.Context, by audit.Actor, org ids.Org, s Scope, at time.Time) ([]ids.Run, error)
+	// Limits finds the limits of scopes and what their runs use. Scopes without a
+	// limit are left out, but for quotas: theirs is the default.
+	Limits(ctx context.Context, scopes []Scope, now time.Time) ([]Limit, []Usage, error)
+	// LimitsOf lists the limits of an organization for itself: organization,
+	// teams and users.
+	LimitsOf(ctx context.Context, org ids.Org) ([]Limit, error)
+}
+
+// PolicyStore keeps policies.
+type PolicyStore interface {
+	// SetPolicy stores a policy in the place of the one there, and writes an entry
+	// of the audit log.
+	SetPolicy(ctx context.Context, by audit.Actor, p Policy) error
+	// DeletePolicy removes a policy, as SetPolicy; fault.NotFound.
+	DeletePolicy(ctx context.Context, by audit.Actor, s PolicyScope, at time.Time) error
+	// Policy finds a policy; fault.NotFound.
+	Policy(ctx context.Context, s PolicyScope) (Policy, error)
+	// Policies lists those of an organization; of the platform where it is empty.
+	Policies(ctx context.Context, org ids.Org) ([]Policy, error)
+	// PoliciesFor finds the policies that decide about a run, in the order
+	// platform, organization, team (empty: none), agent.
+	PoliciesFor(ctx context.Context, org ids.Org, team ids.Team, agent ids.Agent) ([]Policy, error)
+}
+
+// RolloutStore keeps rollouts.
+type RolloutStore interface {
+	// CreateRollout stores a rollout, due for dispatch, and points its channel at
+	// From. A second active one of the channel is fault.Conflict, rollout_active.
+	CreateRollout(ctx context.Context, by audit.Actor, r Rollout) error
+	// Rollout finds a rollout.
+	Rollout(ctx context.Context, id ids.Rollout) (Rollout, error)
+	// ActiveRollouts finds the active rollouts of an agent.
+	ActiveRollouts(ctx context.Context, agent ids.Agent) ([]Rollout, error)
+	// Rollouts lists the rollouts of an agent, newest first.
+	Rollouts(ctx context.Context, agent ids.Agent, before ids.Rollout, limit int) ([]Rollout, error)
+	// UpdateRollout changes a rollout in one transaction. One that change left
+	// completed points its channel at To. It is due for dispatch where dispatch
+	// says so. An error of change is returned as it is.
+	UpdateRollout(ctx context.Context, by audit.Actor, id ids.Rollout, action string, dispatch bool, change func(*Rollout) error) (Rollout, error)
+	// Samples sums up the runs of versions of an agent that were created after a
+	// time and have ended.
+	Samples(ctx context.Context, agent ids.Agent, versions []ids.Version, since time.Time) (map[ids.Version]Samples, error)
+	// DueRollouts and RolloutDispatched are as ClaimDispatch and Dispatched of
+	// runs.
+	DueRollouts(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Rollout, error)
+	RolloutDispatched(ctx context.Context, seen Rollout) error
+}
+
+// WebhookStore keeps endpoints and deliveries. A delivery is stored by the
+// transaction that changes the run (see UpdateRun), due for dispatch.
+type WebhookStore interface {
+	// CreateEndpoint stores an endpoint; beyond MaxEndpoints fault.Conflict,
+	// too_many_endpoints.
+	CreateEndpoint(ctx context.Context, by audit.Actor, e Endpoint) error
+	// Endpoint finds an endpoint.
+	Endpoint(ctx context.Context, id ids.Endpoint) (Endpoint, error)
+	// Endpoints lists the endpoints of an organization, without those of runs.
+	Endpoints(ctx context.Context, org ids.Org) ([]Endpoint, error)
+	// UpdateEndpoint changes an endpoint; DeleteEndpoint removes it and fails its
+	// open deliveries.
+	UpdateEndpoint(ctx context.Context, by audit.Actor, org ids.Org, id ids.Endpoint, change func(*Endpoint) error) (Endpoint, error)
+	DeleteEndpoint(ctx context.Context, by audit.Actor, org ids.Org, id ids.Endpoint, at time.Time) error
+}
+
+// DeliveryStore keeps the messages to endpoints.
+type DeliveryStore interface {
+	// CreateDelivery stores a delivery: a test, or one that is sent again.
+	CreateDelivery(ctx context.Context, d Delivery) error
+	// Delivery finds a delivery with its tries.
+	Delivery(ctx context.Context, id ids.Delivery) (Delivery, error)
+	// Deliveries lists those to an endpoint, newest first, without tries.
+	Deliveries(ctx context.Context, endpoint ids.Endpoint, before ids.Delivery, limit int) ([]Delivery, error)
+	// RecordTry stores a try, and the end of the delivery where status is one. A
+	// delivery that has ended stays as it is.
+	RecordTry(ctx context.Context, id ids.Delivery, t DeliveryTry, status DeliveryStatus) error
+	// DueDeliveries and DeliveryDispatched are as ClaimDispatch and Dispatched of
+	// runs.
+	DueDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Delivery, error)
+	DeliveryDispatched(ctx context.Context, id ids.Delivery) error
+}
+
+// ScheduleStore keeps schedules. Temporal has a copy of each; the record is the
+// authority.
+type ScheduleStore interface {
+	// CreateSchedule stores a schedule, due for dispatch; beyond MaxSchedules
+	// fault.Conflict, too_many_schedules.
+	CreateSchedule(ctx context.Context, by audit.Actor, s Schedule) error
+	// Schedule finds a schedule; one that was deleted is fault.NotFound.
+	Schedule(ctx context.Context, id ids.Schedule) (Schedule, error)
+	// Schedules lists the schedules of an organization, newest first.
+	Schedules(ctx context.Context, org ids.Org, before ids.Schedule, limit int) ([]Schedule, error)
+	// UpdateSchedule changes a schedule and makes it due for dispatch.
+	UpdateSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, change func(*Schedule) error) (Schedule, error)
+	// DeleteSchedule marks a schedule as deleted, due for dispatch. Its runs stay.
+	DeleteSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, at time.Time) error
+	// ScheduleSpend is what the runs of a schedule cost and may still cost since a
+	// time, in micro-units.
+	ScheduleSpend(ctx context.Context, id ids.Schedule, since time.Time) (int64, error)
+	// DueSchedules, deleted ones too, and ScheduleDispatched are as ClaimDispatch
+	// and Dispatched of runs.
+	DueSchedules(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Schedule, error)
+	ScheduleDispatched(ctx context.Context, seen Schedule) error
+}
+
+// ControlStore is everything of this layer besides agents and runs.
+type ControlStore interface {
+	QueueStore
+	LimitStore
+	PolicyStore
+	RolloutStore
+	WebhookStore
+	DeliveryStore
+	ScheduleStore
+}
+
 // RunKeys finds runs by the requests that made them.
 type RunKeys interface {
 	// RunOfKey finds the run that a request with the key made before:
@@ -127,6 +285,7 @@ type RunQuery struct {
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	Labels        map[string]string
+	ScheduleID    ids.Schedule
 	Before        ids.Run // page cursor: only runs older than this one
 	Limit         int
 }

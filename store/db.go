@@ -96,6 +96,9 @@ func (db *DB) Agents() *Agents { return &Agents{db: db} }
 // Runs returns the execution records of layer 2.
 func (db *DB) Runs() *Runs { return &Runs{db: db} }
 
+// Product returns limits, queue, policies, rollouts, webhooks and schedules.
+func (db *DB) Product() *Product { return &Product{db: db} }
+
 // refused is an error of a caller's function on its way out of a transaction. It
 // undoes the transaction, and interpret hands it back as it is.
 type refused struct{ err error }

@@ -25,7 +25,7 @@ func nothing() error { return nil }
 // run, entitlements, spending, accounts.
 func (s *Marketplace) AdmitRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
-) (product.Run, error) {
+) (product.Run, *product.Wait, error) {
 	admit := func(tx *gorm.DB, run *product.Run) (func() error, error) {
 		if len(run.Attempts) == 0 || run.Status.Terminal() {
 			return nothing, nil
@@ -51,7 +51,8 @@ func (s *Marketplace) AdmitRun(ctx context.Context, id ids.Run, now time.Time, c
 		}
 		return storeHold(tx, *run, hold, now)
 	}
-	return s.db.updateRun(ctx, "admit run "+string(id), id, change, admit)
+	run, err := s.db.updateRun(ctx, "admit run "+string(id), id, change, admit)
+	return run, nil, err
 }
 
 // storeHold counts a run that is admitted, and returns what moves the money.
@@ -91,7 +92,7 @@ func storeHold(tx *gorm.DB, run product.Run, h marketplace.Hold, now time.Time) 
 // run, hold, entitlement, spending, use of the agent, accounts.
 func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
-) (product.Run, error) {
+) (product.Run, []ids.Run, error) {
 	settleHeld := func(tx *gorm.DB, run *product.Run) (func() error, error) {
 		if !run.Status.Terminal() {
 			return nothing, nil
@@ -114,7 +115,8 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 		run.Cost = settlement.Total
 		return storeSettlement(tx, *run, hold, settlement, now)
 	}
-	return s.db.updateRun(ctx, "settle run "+string(id), id, change, settleHeld)
+	run, err := s.db.updateRun(ctx, "settle run "+string(id), id, change, settleHeld)
+	return run, nil, err
 }
 
 // storeSettlement ends a hold, and returns what moves the money.

@@ -52,7 +52,7 @@ func (b *bazaar) admit(t *testing.T, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.market.AdmitRun(t.Context(), run.ID, b.now, func(run *product.Run) ([]*product.Event, error) {
+	_, _, err = b.market.AdmitRun(t.Context(), run.ID, b.now, func(run *product.Run) ([]*product.Event, error) {
 		plan := run.Planned(planned, b.now)
 		begun, err := run.BeginAttempt(1, b.now)
 		return []*product.Event{plan, begun}, err
@@ -104,7 +104,7 @@ func (b *bazaar) settle(t *testing.T, r *rand.Rand) error {
 	if r.IntN(8) == 0 {
 		end.StartedAt = time.Time{}
 	}
-	_, err := b.market.SettleRun(t.Context(), id, b.now, func(run *product.Run) ([]*product.Event, error) {
+	_, _, err := b.market.SettleRun(t.Context(), id, b.now, func(run *product.Run) ([]*product.Event, error) {
 		var canceled *product.Event
 		if reason == product.ReasonCanceled && !run.Status.Terminal() {
 			var err error

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,6 +57,18 @@ type runRow struct {
 	UserID        string // empty: a program
 	CostMicros    int64
 	CostCurrency  string
+
+	TeamID     string
+	Origin     string
+	ScheduleID string
+	RetryOf    string
+	ParentID   string
+	RootID     string
+	Depth      int
+	Approval   document[approvalDocument]
+
+	RetentionDueAt stamp
+	DataRemovedAt  stamp
 }
 
 func (runRow) TableName() string { return "runs" }
@@ -66,7 +79,8 @@ const runColumns = `id, org_id, key_id, agent_id, agent, version_id, version, im
     created_at, queue_deadline, started_at, finished_at, input_size, output, log,
     cancel_requested_by, cancel_reason, cancel_grace_ns, cancel_force,
     cancel_signaled_at, cancel_terminated_at, cancel_gone_at, cancel_exit_code,
-    last_event_seq, dispatch_due_at, user_id, cost_micros, cost_currency`
+    last_event_seq, dispatch_due_at, user_id, cost_micros, cost_currency,
+    team_id, origin, schedule_id, retry_of, parent_id, root_id, depth, approval, retention_due_at, data_removed_at`
 
 // The stored shapes. Fields are added, never renamed or reused.
 type (
@@ -74,6 +88,29 @@ type (
 		RunTimeoutNS   int64          `json:"run_timeout_ns,omitempty"`
 		QueueTimeoutNS int64          `json:"queue_timeout_ns,omitempty"`
 		MaxCost        amountDocument `json:"max_cost,omitzero"`
+		CPUMillis      int64          `json:"cpu_millis,omitempty"`
+		MemoryMiB      int64          `json:"memory_mib,omitempty"`
+		DiskMiB        int64          `json:"disk_mib,omitempty"`
+		Attempts       int            `json:"attempts,omitempty"`
+		Priority       int            `json:"priority,omitempty"`
+		Mode           string         `json:"mode,omitempty"`
+		Version        string         `json:"version,omitempty"`
+		VersionRule    string         `json:"version_rule,omitempty"`
+	}
+	approvalDocument struct {
+		Why         string    `json:"why"`
+		RequestedAt time.Time `json:"requested_at"`
+		Deadline    time.Time `json:"deadline"`
+		Decision    string    `json:"decision,omitempty"`
+		DecidedBy   string    `json:"decided_by,omitempty"`
+		Note        string    `json:"note,omitempty"`
+		DecidedAt   time.Time `json:"decided_at,omitzero"`
+		InputEdited bool      `json:"input_edited,omitempty"`
+	}
+	sourceDocument struct {
+		Field  string `json:"field"`
+		Rule   string `json:"rule"`
+		Detail string `json:"detail,omitempty"`
 	}
 	amountDocument struct {
 		Micros   int64  `json:"micros"`
@@ -106,6 +143,18 @@ type (
 		MaxAttempts    int               `json:"max_attempts"`
 		MaxOutputBytes int64             `json:"max_output_bytes"`
 		MaxLogBytes    int64             `json:"max_log_bytes"`
+		PublisherID    string            `json:"publisher_id,omitempty"`
+		AgentAttempts  int               `json:"agent_attempts,omitempty"`
+		Tools          []string          `json:"tools,omitempty"`
+		Secrets        []string          `json:"secrets,omitempty"`
+		Egress         []string          `json:"egress,omitempty"`
+		Tier           string            `json:"tier,omitempty"`
+		Mode           string            `json:"mode,omitempty"`
+		Approval       string            `json:"approval,omitempty"`
+		KeepInputNS    int64             `json:"keep_input_ns,omitempty"`
+		KeepOutputNS   int64             `json:"keep_output_ns,omitempty"`
+		KeepLogNS      int64             `json:"keep_log_ns,omitempty"`
+		Sources        []sourceDocument  `json:"sources,omitempty"`
 		ResolvedAt     time.Time         `json:"resolved_at"`
 	}
 )
@@ -118,16 +167,18 @@ func rowFromRun(r product.Run) (runRow, error) {
 		AgentID: string(r.AgentID), Agent: r.Agent,
 		VersionID: string(r.VersionID), Version: r.Version, Image: r.Image,
 		Status: string(r.Status), Reason: string(r.Reason), Cause: string(r.Cause), Message: printable(r.Message),
-		Labels: documentOf(labels),
-		Request: documentOf(requestDocument{
-			RunTimeoutNS: int64(r.Request.RunTimeout), QueueTimeoutNS: int64(r.Request.QueueTimeout),
-			MaxCost: amountDocument(r.Request.MaxCost),
-		}),
+		Labels:    documentOf(labels),
+		Request:   documentOf(documentFromRequest(r.Request)),
 		Plan:      documentFromPlan(r.Plan),
 		CreatedAt: at(r.CreatedAt), QueueDeadline: at(r.QueueDeadline),
 		StartedAt: at(r.StartedAt), FinishedAt: at(r.FinishedAt),
 		InputSize: r.InputSize, Output: documentFromBlob(r.Output), Log: documentFromBlob(r.Log),
 		UserID: string(r.UserID), CostMicros: r.Cost.Micros, CostCurrency: r.Cost.Currency,
+		TeamID: string(r.TeamID), Origin: string(cmp.Or(r.Origin.Kind, product.OriginAPI)),
+		ScheduleID: string(r.Origin.ScheduleID), RetryOf: string(r.Origin.RetryOf),
+		ParentID: string(r.Origin.ParentID), RootID: string(r.Origin.RootID), Depth: r.Origin.Depth,
+		Approval:       documentFromApproval(r.Approval),
+		RetentionDueAt: at(r.RetentionDueAt), DataRemovedAt: at(r.DataRemovedAt),
 	}
 	if c := r.Cancel; c != nil {
 		if c.SignaledAt.IsZero() {
@@ -150,16 +201,19 @@ func runFromRow(r runRow, attempts []attemptRow) (product.Run, error) {
 		AgentID: ids.Agent(r.AgentID), Agent: r.Agent,
 		VersionID: ids.Version(r.VersionID), Version: r.Version, Image: r.Image,
 		Status: product.Status(r.Status), Reason: product.Reason(r.Reason), Cause: product.Cause(r.Cause), Message: r.Message,
-		Labels: nilIfEmpty(maps.Clone(*r.Labels.value)),
-		Request: product.Request{
-			RunTimeout:   time.Duration(r.Request.value.RunTimeoutNS),
-			QueueTimeout: time.Duration(r.Request.value.QueueTimeoutNS),
-			MaxCost:      money.Amount(r.Request.value.MaxCost),
-		},
+		Labels:    nilIfEmpty(maps.Clone(*r.Labels.value)),
+		Request:   requestFromDocument(*r.Request.value),
 		Plan:      planFromDocument(r.Plan),
 		CreatedAt: r.CreatedAt.t, QueueDeadline: r.QueueDeadline.t, StartedAt: r.StartedAt.t, FinishedAt: r.FinishedAt.t,
 		InputSize: r.InputSize, Output: blobFromDocument(r.Output), Log: blobFromDocument(r.Log),
 		UserID: ids.User(r.UserID), Cost: money.Of(r.CostMicros, r.CostCurrency),
+		TeamID: ids.Team(r.TeamID),
+		Origin: product.Origin{
+			Kind: product.OriginKind(r.Origin), ScheduleID: ids.Schedule(r.ScheduleID), RetryOf: ids.Run(r.RetryOf),
+			ParentID: ids.Run(r.ParentID), RootID: ids.Run(r.RootID), Depth: r.Depth,
+		},
+		Approval:       approvalFromDocument(r.Approval),
+		RetentionDueAt: r.RetentionDueAt.t, DataRemovedAt: r.DataRemovedAt.t,
 	}
 	if !r.CancelSignaledAt.t.IsZero() {
 		run.Cancel = &product.Cancel{
@@ -191,6 +245,10 @@ func documentFromPlan(p *product.Plan) document[planDocument] {
 	if p == nil {
 		return document[planDocument]{}
 	}
+	var sources []sourceDocument
+	for _, s := range p.Sources {
+		sources = append(sources, sourceDocument(s))
+	}
 	return documentOf(planDocument{
 		AgentID: string(p.AgentID), VersionID: string(p.VersionID), Version: p.Version, Image: p.Image,
 		Command: slices.Clone(p.Command), Env: maps.Clone(p.Env), EntitlementID: string(p.EntitlementID),
@@ -199,6 +257,11 @@ func documentFromPlan(p *product.Plan) document[planDocument] {
 		QueueNS: int64(p.Deadlines.Queue), StartNS: int64(p.Deadlines.Start),
 		RunNS: int64(p.Deadlines.Run), GraceNS: int64(p.Deadlines.Grace),
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
+		PublisherID: string(p.PublisherID), AgentAttempts: p.AgentAttempts,
+		Tools: slices.Clone(p.Tools), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tier: string(p.Tier), Mode: string(p.Mode), Approval: printable(p.Approval),
+		KeepInputNS: int64(p.Retention.Input), KeepOutputNS: int64(p.Retention.Output), KeepLogNS: int64(p.Retention.Log),
+		Sources:    sources,
 		ResolvedAt: at(p.ResolvedAt).t,
 	})
 }
@@ -208,6 +271,10 @@ func planFromDocument(d document[planDocument]) *product.Plan {
 		return nil
 	}
 	p := *d.value
+	var sources []product.Source
+	for _, s := range p.Sources {
+		sources = append(sources, product.Source(s))
+	}
 	return &product.Plan{
 		AgentID: ids.Agent(p.AgentID), VersionID: ids.Version(p.VersionID), Version: p.Version, Image: p.Image,
 		Command: slices.Clone(p.Command), Env: nilIfEmpty(maps.Clone(p.Env)), EntitlementID: ids.Entitlement(p.EntitlementID),
@@ -218,6 +285,13 @@ func planFromDocument(d document[planDocument]) *product.Plan {
 			Run: time.Duration(p.RunNS), Grace: time.Duration(p.GraceNS),
 		},
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
+		PublisherID: ids.Org(p.PublisherID), AgentAttempts: p.AgentAttempts,
+		Tools: slices.Clone(p.Tools), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tier: product.Tier(p.Tier), Mode: product.Mode(p.Mode), Approval: p.Approval,
+		Retention: product.Retention{
+			Input: time.Duration(p.KeepInputNS), Output: time.Duration(p.KeepOutputNS), Log: time.Duration(p.KeepLogNS),
+		},
+		Sources:    sources,
 		ResolvedAt: at(p.ResolvedAt).t,
 	}
 }

@@ -17,7 +17,7 @@ var admissionTests = []testCase{
 	{"a second time asks and changes nothing", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perRun(1_000))
 		run := m.admitted(t, start)
-		again, err := s.Marketplace.AdmitRun(t.Context(), run.ID, after(time.Hour), begin(after(time.Hour)),
+		again, _, err := s.Marketplace.AdmitRun(t.Context(), run.ID, after(time.Hour), begin(after(time.Hour)),
 			func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error) {
 				return marketplace.Hold{}, errors.New("asked again")
 			})
@@ -39,12 +39,12 @@ var admissionTests = []testCase{
 			},
 		} {
 			run := m.run(t, nil)
-			_, err := s.Marketplace.AdmitRun(t.Context(), run.ID, start, change, never)
+			_, _, err := s.Marketplace.AdmitRun(t.Context(), run.ID, start, change, never)
 			require.NoError(t, err)
 			_, err = s.Marketplace.HoldOf(t.Context(), run.ID)
 			requireFault(t, err, fault.NotFound, "hold_not_found")
 		}
-		_, err := s.Marketplace.AdmitRun(t.Context(), "run_none", start, begin(start), never)
+		_, _, err := s.Marketplace.AdmitRun(t.Context(), "run_none", start, begin(start), never)
 		requireFault(t, err, fault.NotFound, "run_not_found")
 	}},
 	{"a refusal comes back as it is, and undoes everything", admissionRefused},
@@ -174,16 +174,16 @@ func admissionRefused(t *testing.T, s Stores) {
 	m := bought(t, s, 500, perRun(1_000))
 	run := m.run(t, nil)
 	refusal := errors.New("no")
-	_, err := s.Marketplace.AdmitRun(t.Context(), run.ID, start,
+	_, _, err := s.Marketplace.AdmitRun(t.Context(), run.ID, start,
 		func(*product.Run) ([]*product.Event, error) { return nil, refusal }, m.decide(start))
 	require.Equal(t, refusal, err)
-	_, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
+	_, _, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
 		func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error) {
 			return marketplace.Hold{}, refusal
 		})
 	require.Equal(t, refusal, err)
 	// A decision for more than there is, as one of two rivals makes it.
-	_, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
+	_, _, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
 		func(r product.Run, c marketplace.Claim, sp marketplace.Spending) (marketplace.Hold, error) {
 			c.Wallet = usd(1_000_000)
 			return m.decide(start)(r, c, sp)
@@ -191,7 +191,7 @@ func admissionRefused(t *testing.T, s Stores) {
 	requireFault(t, err, fault.PaymentRequired, marketplace.CodeInsufficientFunds)
 	m.limit(t, marketplace.SpendMonthly, "", 10)
 	fund(t, s, m.buyer, 10_000)
-	_, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
+	_, _, err = s.Marketplace.AdmitRun(t.Context(), run.ID, start, begin(start),
 		func(r product.Run, c marketplace.Claim, _ marketplace.Spending) (marketplace.Hold, error) {
 			return m.decide(start)(r, c, marketplace.Spending{})
 		})

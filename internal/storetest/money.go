@@ -152,7 +152,8 @@ func (m market) decide(at time.Time) func(product.Run, marketplace.Claim, market
 }
 
 func (m market) admit(t *testing.T, id ids.Run, at time.Time) (product.Run, error) {
-	return m.Marketplace.AdmitRun(t.Context(), id, at, begin(at), m.decide(at))
+	run, _, err := m.Marketplace.AdmitRun(t.Context(), id, at, begin(at), m.decide(at))
+	return run, err
 }
 
 // admitted is a run that is admitted.
@@ -178,7 +179,8 @@ func (m market) end(t *testing.T, id ids.Run, reason product.Reason, ran time.Du
 		}
 		return []*product.Event{r.AttemptEnded(1, end, at), r.Settle(reason, "", at)}, nil
 	}
-	return m.Marketplace.SettleRun(t.Context(), id, at, change, bill)
+	run, _, err := m.Marketplace.SettleRun(t.Context(), id, at, change, bill)
+	return run, err
 }
 
 // settled is end of a run that ends.

@@ -62,7 +62,7 @@ var settlementTests = []testCase{
 				end := product.End{Reason: product.ReasonOK, StartedAt: start, FinishedAt: after(time.Minute)}
 				return []*product.Event{r.AttemptEnded(1, end, after(time.Minute)), r.Settle(product.ReasonOK, "", after(time.Minute))}, nil
 			}
-			_, errs[i] = s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Minute), change,
+			_, _, errs[i] = s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Minute), change,
 				func(r product.Run, h marketplace.Hold, c []marketplace.EventCharge) marketplace.Settlement {
 					asked.Add(1)
 					return bill(r, h, c)
@@ -82,7 +82,7 @@ var settlementTests = []testCase{
 		m := bought(t, s, 10_000, perRun(1_000))
 		never := func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement { panic("asked") }
 		run := m.admitted(t, start)
-		got, err := s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Second), func(r *product.Run) ([]*product.Event, error) {
+		got, _, err := s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Second), func(r *product.Run) ([]*product.Event, error) {
 			return []*product.Event{r.AttemptStarted(1, after(time.Second))}, nil
 		}, never)
 		require.NoError(t, err)
@@ -90,24 +90,24 @@ var settlementTests = []testCase{
 		requireMoney(t, s, m.buyer, 9_000, 1_000, 0)
 
 		queued := m.run(t, nil)
-		got, err = s.Marketplace.SettleRun(t.Context(), queued.ID, start, func(r *product.Run) ([]*product.Event, error) {
+		got, _, err = s.Marketplace.SettleRun(t.Context(), queued.ID, start, func(r *product.Run) ([]*product.Event, error) {
 			return []*product.Event{r.Settle(product.ReasonQueueTimeout, "", start)}, nil
 		}, never)
 		require.NoError(t, err)
 		require.Equal(t, product.StatusExpired, got.Status)
 		require.Zero(t, got.Cost)
 		refusal := errors.New("no")
-		_, err = s.Marketplace.SettleRun(t.Context(), run.ID, start,
+		_, _, err = s.Marketplace.SettleRun(t.Context(), run.ID, start,
 			func(*product.Run) ([]*product.Event, error) { return nil, refusal }, never)
 		require.Equal(t, refusal, err)
-		_, err = s.Marketplace.SettleRun(t.Context(), "run_none", start, func(*product.Run) ([]*product.Event, error) { return nil, nil }, never)
+		_, _, err = s.Marketplace.SettleRun(t.Context(), "run_none", start, func(*product.Run) ([]*product.Event, error) { return nil, nil }, never)
 		requireFault(t, err, fault.NotFound, "run_not_found")
 	}},
 	{"a settlement for more than is held stores nothing", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perRun(1_000))
 		run := m.admitted(t, start)
 		for _, total := range []int64{1_001, -1} {
-			_, err := s.Marketplace.SettleRun(t.Context(), run.ID, start, func(r *product.Run) ([]*product.Event, error) {
+			_, _, err := s.Marketplace.SettleRun(t.Context(), run.ID, start, func(r *product.Run) ([]*product.Event, error) {
 				return []*product.Event{r.Settle(product.ReasonOK, "", start)}, nil
 			}, func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement {
 				return marketplace.Settlement{Total: usd(total), Fee: usd(0)}
@@ -184,7 +184,7 @@ func settlementStays(t *testing.T, s Stores) {
 		require.NoError(t, err)
 		requireSame(t, run, again)
 	}
-	_, err = s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Hour), func(r *product.Run) ([]*product.Event, error) {
+	_, _, err = s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Hour), func(r *product.Run) ([]*product.Event, error) {
 		r.Log = &product.Blob{Key: "log", Size: 1, SHA256: "ab"} // what comes late is stored
 		return nil, nil
 	}, bill)

@@ -181,7 +181,9 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	}
 	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
 	watcher := kube.NewWatcher(client, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
-	relay := &conductor.Relay{Conductor: p.conductor, Runs: runs, Log: p.log, Now: time.Now}
+	relay := &conductor.Relay{Outboxes: map[string]conductor.Outbox{
+		"runs": conductor.RunOutbox(p.conductor, runs, p.log),
+	}, Log: p.log, Now: time.Now}
 	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
 	work := workers.Activities{
 		Marketplace: &activities.Marketplace{

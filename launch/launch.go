@@ -1,0 +1,83 @@
+package launch
+
+import (
+	"context"
+	"time"
+
+	"agentmarket/audit"
+	"agentmarket/ids"
+	"agentmarket/marketplace"
+	"agentmarket/product"
+)
+
+// Market is what is asked of layer 1.
+type Market interface {
+	Claim(ctx context.Context, q marketplace.ClaimQuery) (marketplace.Claim, error)
+	Spending(ctx context.Context, org ids.Org, user ids.User, month marketplace.Month) (marketplace.Spending, error)
+	UpdateInstallation(ctx context.Context, by audit.Actor, org ids.Org, agent ids.Agent, now time.Time, change func(*marketplace.Installation) error) (marketplace.Installation, error)
+	AverageRun(ctx context.Context, agent ids.Agent) (time.Duration, error)
+}
+
+// Runs is what is asked of the execution records.
+type Runs interface {
+	CreateRun(ctx context.Context, r product.Run, input []byte, key *product.IdempotencyKey) (product.Run, bool, error)
+	Run(ctx context.Context, id ids.Run) (product.Run, error)
+	RunOfKey(ctx context.Context, org ids.Org, key product.IdempotencyKey) (product.Run, error)
+}
+
+// Control is what is asked of the rules of layer 2.
+type Control interface {
+	PoliciesFor(ctx context.Context, org ids.Org, team ids.Team, agent ids.Agent) ([]product.Policy, error)
+	ActiveRollouts(ctx context.Context, agent ids.Agent) ([]product.Rollout, error)
+	Limits(ctx context.Context, scopes []product.Scope, now time.Time) ([]product.Limit, []product.Usage, error)
+}
+
+// Launcher starts runs. All fields are required.
+type Launcher struct {
+	Market   Market
+	Agents   product.AgentStore
+	Channels product.ChannelStore
+	Runs     Runs
+	Control  Control
+	Limits   product.Limits
+	Policy   marketplace.Policy
+	Now      func() time.Time
+}
+
+// Caller is who starts a run.
+type Caller struct {
+	OrgID  ids.Org
+	KeyID  ids.Key
+	UserID ids.User   // empty: a program
+	Teams  []ids.Team // of the user
+	Actor  audit.Actor
+}
+
+// Start is a request to start a run, well-formed.
+type Start struct {
+	Caller
+	Publisher, Name string
+	// TeamID is the team that the caller names; empty: his only one, if he has
+	// one.
+	TeamID ids.Team
+	// Version is a number, a channel or latest; empty: what is installed.
+	Version string
+	Input   []byte
+	Request product.Request
+	Labels  map[string]string
+	Key     *product.IdempotencyKey
+	Origin  product.Origin
+	Webhook *product.Endpoint
+}
+
+// Preview is what a start would do now.
+type Preview struct {
+	Agent    product.Agent
+	Version  product.Version
+	Plan     *product.Plan        // nil where it could not be made
+	Estimate marketplace.Estimate // what it would cost
+	// Denial is why the run would not start; nil: it would.
+	Denial error
+	// Waits are the limits that are reached now: the run would wait for them.
+	Waits []product.Wait
+}

@@ -1,0 +1,90 @@
+package product
+
+import (
+	"time"
+
+	"agentmarket/ids"
+)
+
+// Endpoint is an address that is told of the runs of an organization, by the
+// Standard Webhooks specification.
+type Endpoint struct {
+	ID    ids.Endpoint
+	OrgID ids.Org
+	// RunID is set for the address that came with the start of one run.
+	RunID ids.Run
+	URL   string
+	// Secret signs the messages: whsec_… . It is shown once.
+	Secret      WebhookSecret
+	Events      []WebhookEvent // which it is told of; empty: all
+	Description string
+	Disabled    bool
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// WebhookSecret is the key of an endpoint. It never shows itself.
+type WebhookSecret string
+
+// String implements fmt.Stringer.
+func (WebhookSecret) String() string { return "[secret]" }
+
+// GoString implements fmt.GoStringer.
+func (WebhookSecret) GoString() string { return "[secret]" }
+
+// MarshalText keeps the secret out of encodings.
+func (WebhookSecret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// Reveal returns the secret itself.
+func (s WebhookSecret) Reveal() string { return string(s) }
+
+// WebhookEvent is a type of message.
+type WebhookEvent string
+
+// The types of messages. The set may grow.
+const (
+	WebhookRunEnded           WebhookEvent = "run.ended"
+	WebhookRunWaitingApproval WebhookEvent = "run.waiting_approval"
+	WebhookTest               WebhookEvent = "webhook.test"
+)
+
+// Delivery is a message to an endpoint, with what became of it.
+type Delivery struct {
+	ID         ids.Delivery // the header webhook-id: the same in every try
+	EndpointID ids.Endpoint
+	OrgID      ids.Org
+	RunID      ids.Run // empty: a test
+	Event      WebhookEvent
+	Payload    []byte // JSON, the same in every try
+	Status     DeliveryStatus
+	Tries      []DeliveryTry // oldest first
+	CreatedAt  time.Time
+	EndedAt    time.Time
+}
+
+// DeliveryStatus is what became of a delivery.
+type DeliveryStatus string
+
+// The states.
+const (
+	DeliveryPending   DeliveryStatus = "pending"
+	DeliveryDelivered DeliveryStatus = "delivered"
+	DeliveryFailed    DeliveryStatus = "failed" // not within its time, or the endpoint is gone
+)
+
+// DeliveryTry is one request to an endpoint.
+type DeliveryTry struct {
+	Number     int
+	At         time.Time
+	Duration   time.Duration
+	StatusCode int    // 0: no answer
+	Error      string // for people; empty: none
+}
+
+// The bounds of webhooks.
+const (
+	MaxEndpoints  = 20 // of an organization
+	MaxWebhookURL = 2000
+	// DeliveryTime is how long a delivery is tried.
+	DeliveryTime = 24 * time.Hour
+)

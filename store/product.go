@@ -1,0 +1,20 @@
+package store
+
+import "agentmarket/product"
+
+// Product is the store of layer 2 besides agents and runs. Its methods are in the
+// files product_*.go.
+type Product struct {
+	db *DB
+
+	// What is not implemented yet.
+	product.QueueStore
+	product.LimitStore
+	product.PolicyStore
+	product.RolloutStore
+	product.WebhookStore
+	product.DeliveryStore
+	product.ScheduleStore
+}
+
+var _ product.ControlStore = (*Product)(nil)
