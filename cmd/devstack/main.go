@@ -27,6 +27,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"go.temporal.io/server/temporal"
 )
 
 func main() {
@@ -65,10 +67,14 @@ func run(ctx context.Context, args []string) error {
 		file := flags.String("file", "", "SQLite file")
 		port := flags.Int("port", 7233, "port of the frontend")
 		uiPort := flags.Int("ui-port", 0, "port of the Web UI; 0: none")
+		postgres := flags.String("postgres", "", "instead of a file: HOST:PORT of an empty PostgreSQL that trusts the user postgres, for benchmarks")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		return serveTemporal(ctx, *file, *port, *uiPort)
+		if *postgres != "" {
+			return serveTemporal(ctx, func() (temporal.Server, error) { return startTemporalOnPostgres(ctx, *postgres, *port) }, *port, *uiPort)
+		}
+		return serveTemporal(ctx, func() (temporal.Server, error) { return startTemporal(*file, *port, 0) }, *port, *uiPort)
 	case "images":
 		var b imageBuilder
 		flags.StringVar(&b.bin, "bin", ".dev/bin", "folder of the built programs")
@@ -89,8 +95,8 @@ func run(ctx context.Context, args []string) error {
 
 // serveTemporal serves Temporal until the context ends. It prints one line when
 // it is ready.
-func serveTemporal(ctx context.Context, file string, port, uiPort int) error {
-	server, err := startTemporal(file, port, 0)
+func serveTemporal(ctx context.Context, start func() (temporal.Server, error), port, uiPort int) error {
+	server, err := start()
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,13 @@ func startTemporal(file string, port, httpPort int) (temporal.Server, error) {
 	if err := sqliteschema.CreateNamespaces(db, namespace); err != nil {
 		return nil, fmt.Errorf("make Temporal namespace: %w", err)
 	}
-	cfg, hosts, err := temporalConfig(db, port, httpPort)
+	return serve(map[string]*config.SQL{"db": db}, port, httpPort)
+}
+
+// serve starts a server on databases: "db", and "visibility" where it is another
+// one.
+func serve(databases map[string]*config.SQL, port, httpPort int) (temporal.Server, error) {
+	cfg, hosts, err := temporalConfig(databases, port, httpPort)
 	if err != nil {
 		return nil, err
 	}
@@ -96,13 +102,19 @@ func startTemporal(file string, port, httpPort int) (temporal.Server, error) {
 
 // temporalConfig describes a cluster of one process. Only the frontend has a
 // known port.
-func temporalConfig(db *config.SQL, port, httpPort int) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
+func temporalConfig(databases map[string]*config.SQL, port, httpPort int) (*config.Config, map[primitives.ServiceName]static.Hosts, error) {
 	address := net.JoinHostPort(loopback, strconv.Itoa(port))
 	var c config.Config
 	c.Global.Membership = config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback}
 	c.Persistence = config.Persistence{
 		DefaultStore: "db", VisibilityStore: "db", NumHistoryShards: 1,
-		DataStores: map[string]config.DataStore{"db": {SQL: db}},
+		DataStores: map[string]config.DataStore{},
+	}
+	for name, db := range databases {
+		c.Persistence.DataStores[name] = config.DataStore{SQL: db}
+		if name != "db" {
+			c.Persistence.VisibilityStore = name
+		}
 	}
 	c.ClusterMetadata = &cluster.Config{
 		FailoverVersionIncrement: 10, MasterClusterName: clusterName, CurrentClusterName: clusterName,
