@@ -44,6 +44,8 @@ type Verdict struct {
 	Message string         `json:"message,omitempty"`
 	// Retry: the platform caused it, and another attempt may help.
 	Retry bool `json:"retry,omitempty"`
+	// AgentFault: the agent failed. Another attempt is up to the caller.
+	AgentFault bool `json:"agent_fault,omitempty"`
 	// Leftover: the attempt did not end by itself and its objects must be
 	// deleted; an attempt that ended is left to its TTL, for people with
 	// kubectl.
@@ -141,17 +143,22 @@ func vanished(message string) error { return &refusal{infra.ReasonPodGone, messa
 
 // shorten bounds a text that may hold words of an agent: it travels through
 // workflow histories.
-func shorten(text string) string {
-	if len(text) <= infra.MaxMessage {
+func shorten(text string) string { return bounded(text, infra.MaxMessage) }
+
+// bounded cuts a text off at a number of bytes.
+func bounded(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:infra.MaxMessage-len("…")], "") + "…"
+	return strings.ToValidUTF8(text[:most-len("…")], "") + "…"
 }
 
 func verdictOf(reason product.Reason, message string) Verdict {
+	rule := product.RuleOf(reason)
 	return Verdict{
-		Reason: reason, Message: message, Retry: product.RuleOf(reason).Retry,
-		Leftover: !endedByItself(reason),
+		Reason: reason, Message: message, Retry: rule.Retry,
+		AgentFault: rule.Cause == product.CauseAgent && rule.Status == product.StatusFailed,
+		Leftover:   !endedByItself(reason),
 	}
 }
 

@@ -167,8 +167,8 @@ func TestCollectTriesAgain(t *testing.T) {
 
 func TestCollectFailures(t *testing.T) {
 	for reason, want := range map[infra.Reason]Verdict{
-		infra.ReasonAgentError:    {Reason: "agent_error", Message: "no such file"},
-		infra.ReasonAgentOOM:      {Reason: "agent_oom", Message: "no such file"},
+		infra.ReasonAgentError:    {Reason: "agent_error", Message: "no such file", AgentFault: true},
+		infra.ReasonAgentOOM:      {Reason: "agent_oom", Message: "no such file", AgentFault: true},
 		infra.ReasonDeadline:      {Reason: "deadline_exceeded", Message: "no such file"},
 		infra.ReasonNodeLost:      {Reason: "node_lost", Message: "no such file", Retry: true, Leftover: true},
 		infra.ReasonUnschedulable: {Reason: "unschedulable", Message: "no such file", Retry: true, Leftover: true},

@@ -3,9 +3,13 @@
 // may run more than once; everything is idempotent.
 //
 //	Marketplace   CheckEntitlement
-//	Product       ResolvePlan  AcquireSlot  RecordCancel  SettleRun
+//	Product       ResolvePlan  AwaitApproval  RecordDecision  AcquireSlot
+//	              RecordCancel  SettleRun  CancelChildren
+//	Rollouts      EvaluateRollout
+//	Schedules     StartScheduledRun  MarkDispatched  AwaitRunEnd
 //	Infra         CreateJob  AwaitJob  CheckStart  LastLook  DeleteJob  AwaitGone
 //	AgentRuntime  CollectResult
+//	Webhooks      Deliver  EndDelivery
 //
 // Payloads are flat structs of identifiers and small values. They only ever gain
 // fields, for histories of years ago are replayed with them. No payload holds

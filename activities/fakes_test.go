@@ -38,6 +38,8 @@ type runs struct {
 	events []product.EventType
 	err    error              // of every call
 	rival  func(*product.Run) // changes a run just before the next update
+
+	dispatched []ids.Run
 }
 
 func newRuns(list ...product.Run) *runs {
@@ -60,7 +62,15 @@ func (s *runs) Run(_ context.Context, id ids.Run) (product.Run, error) {
 	if r.Cancel != nil {
 		r.Cancel = new(*r.Cancel)
 	}
+	if r.Approval != nil {
+		r.Approval = new(*r.Approval)
+	}
 	return r, nil
+}
+
+func (s *runs) Dispatched(_ context.Context, seen product.Run) error {
+	s.dispatched = append(s.dispatched, seen.ID)
+	return s.err
 }
 
 func (s *runs) Input(context.Context, ids.Run) ([]byte, error) { return s.input, s.err }
@@ -79,6 +89,9 @@ func (s *runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.R
 	throwaway.Attempts = slices.Clone(r.Attempts)
 	if r.Cancel != nil {
 		throwaway.Cancel = new(*r.Cancel)
+	}
+	if r.Approval != nil {
+		throwaway.Approval = new(*r.Approval)
 	}
 	_, _ = change(&throwaway)
 	events, err := change(&r)
@@ -101,7 +114,10 @@ type market struct {
 	runs     *runs
 	claim    marketplace.Claim
 	spending marketplace.Spending
-	err      error // of Claim and Spending
+	wait     *product.Wait // a limit is reached
+	refusal  error         // a limit is reached that no waiting mends
+	granted  []ids.Run     // who gets the slot of a run that ends
+	err      error         // of Claim and Spending
 
 	queries []marketplace.ClaimQuery
 	months  []marketplace.Month
@@ -123,6 +139,13 @@ func (m *market) AdmitRun(ctx context.Context, id ids.Run, _ time.Time, change f
 	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
 ) (product.Run, *product.Wait, error) {
 	held := m.held
+	if r := m.runs.byID[id]; m.wait != nil && len(r.Attempts) == 0 && r.Cancel == nil {
+		_, err := change(new(r))
+		return r, m.wait, err
+	}
+	if m.refusal != nil {
+		return product.Run{}, nil, m.refusal
+	}
 	run, err := m.runs.UpdateRun(ctx, id, func(r *product.Run) ([]*product.Event, error) {
 		held = m.held
 		events, err := change(r)
@@ -146,7 +169,44 @@ func (m *market) SettleRun(ctx context.Context, id ids.Run, _ time.Time, change 
 	if err == nil && run.Status.Terminal() && len(m.held) > 0 && len(m.settled) == 0 {
 		m.settled = append(m.settled, settle(run, m.held[0], nil))
 	}
-	return run, nil, err
+	granted := m.granted
+	m.granted = nil // a slot is handed over once
+	return run, granted, err
+}
+
+// others are the runs beside the one at work, and the engine that moves them.
+type others struct {
+	product.QueueStore
+	product.RunBodies
+	children []product.Run
+	said     []string
+	pages    []ids.Run // what Children was asked for
+	err      error     // of the stores
+	signal   error     // of the engine
+}
+
+func (o *others) Told(_ context.Context, run ids.Run) error {
+	o.said = append(o.said, "told "+string(run))
+	return o.err
+}
+
+func (o *others) Children(_ context.Context, parent ids.Run, after ids.Run, limit int) ([]product.Run, error) {
+	o.pages = append(o.pages, after)
+	if parent != runID || o.err != nil {
+		return nil, o.err
+	}
+	from := slices.IndexFunc(o.children, func(r product.Run) bool { return r.ID == after }) + 1
+	return o.children[from:min(from+limit, len(o.children))], nil
+}
+
+func (o *others) SlotFreed(_ context.Context, run ids.Run) error {
+	o.said = append(o.said, "freed "+string(run))
+	return o.signal
+}
+
+func (o *others) CancelRun(_ context.Context, run product.Run) error {
+	o.said = append(o.said, "cancel "+string(run.ID))
+	return o.signal
 }
 
 // ownClaim is that of a publisher to its own agent.
@@ -179,6 +239,24 @@ type agents struct {
 func (s *agents) Version(context.Context, ids.Version) (product.Version, error) {
 	s.loads++
 	return s.version, s.err
+}
+
+// named knows one agent, and the policies for its runs.
+type named struct {
+	product.AgentNames
+	agent    product.Agent
+	policies []product.Policy
+	asked    []string
+	err      error
+}
+
+func (s *named) AgentsByID(context.Context, []ids.Agent) (map[ids.Agent]product.Agent, error) {
+	return map[ids.Agent]product.Agent{s.agent.ID: s.agent}, nil
+}
+
+func (s *named) PoliciesFor(_ context.Context, org ids.Org, team ids.Team, agent ids.Agent) ([]product.Policy, error) {
+	s.asked = []string{string(org), string(team), string(agent)}
+	return s.policies, s.err
 }
 
 // cluster shows one pod.

@@ -53,6 +53,7 @@ func sandboxFor(run product.Run, attempt int, input []byte) infra.Sandbox {
 		Image: p.Image, Command: p.Command, Env: p.Env, Input: input,
 		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
 		StartTimeout: p.Deadlines.Start, RunTimeout: p.Deadlines.Run, Grace: p.Deadlines.Grace,
+		Sandboxed: p.Tier == product.TierSandboxed,
 	}
 }
 

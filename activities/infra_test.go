@@ -128,6 +128,14 @@ func TestCreateJob(t *testing.T) {
 	}}
 	require.Empty(t, cmp.Diff(want, c.created))
 
+	apart := running()
+	apart.Plan.Tier = product.TierSandboxed
+	c = &cluster{}
+	_, err = execute[any](t, anInfra(c, true, apart).CreateJob, first)
+	require.NoError(t, err)
+	want[0].Sandboxed = true
+	require.Empty(t, cmp.Diff(want, c.created))
+
 	c = &cluster{err: fault.New(fault.Invalid, "", "refused")}
 	_, err = execute[any](t, anInfra(c, true, running()).CreateJob, first)
 	requireKind(t, err, fault.Invalid)

@@ -15,11 +15,26 @@ import (
 type Product struct {
 	Runs   product.RunStore
 	Agents product.AgentStore
+	// Names knows whose an agent is, Policies what may run (nil:
+	// everything).
+	Names    product.AgentNames
+	Policies Policies
+	// Bodies knows the runs that a run started.
+	Bodies product.RunBodies
 	// Settlements joins the record with the money where a run begins and ends.
 	Settlements marketplace.Settlements
-	Limits      product.Limits
-	Policy      marketplace.Policy
-	Now         func() time.Time
+	// Queue, Waker and Canceler reach other runs than the one at work.
+	Queue    product.QueueStore
+	Waker    Waker
+	Canceler Canceler
+	Limits   product.Limits
+	Policy   marketplace.Policy
+	Now      func() time.Time
+}
+
+// Policies find those that decide about a run: see product.PolicyStore.
+type Policies interface {
+	PoliciesFor(ctx context.Context, org ids.Org, team ids.Team, agent ids.Agent) ([]product.Policy, error)
 }
 
 // ResolvePlanInput names the run, the right that it starts under and what it may
@@ -50,10 +65,16 @@ type PlanSummary struct {
 	RunTimeout   time.Duration `json:"run_timeout"`
 	Grace        time.Duration `json:"grace"`
 	MaxAttempts  int           `json:"max_attempts"`
+	// AgentAttempts bounds the attempts that end by a failure of the agent; 0 in
+	// old histories is 1.
+	AgentAttempts int `json:"agent_attempts,omitempty"`
+	// Approval says why a person has to approve the run; empty: nobody has to.
+	Approval string `json:"approval,omitempty"`
 }
 
 // ResolvePlan resolves and stores the plan of a run. A run keeps its first plan.
-// A plan that cannot be made is a non-retryable error of the kind invalid.
+// A plan that cannot be made is a non-retryable error of the kind invalid, one that
+// a policy does not allow of the kind forbidden.
 func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSummary, error) {
 	plan, err := p.resolve(ctx, in)
 	if err != nil {
@@ -61,7 +82,8 @@ func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSum
 	}
 	return PlanSummary{
 		Version: plan.Version, StartTimeout: plan.Deadlines.Start, RunTimeout: plan.Deadlines.Run,
-		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts,
+		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts, AgentAttempts: plan.AgentAttempts,
+		Approval: plan.Approval,
 	}, nil
 }
 
@@ -77,7 +99,12 @@ func (p *Product) resolve(ctx context.Context, in ResolvePlanInput) (*product.Pl
 	if err != nil {
 		return nil, err
 	}
-	plan, err := product.Resolve(version, run.Request, in.right(), p.Limits, p.Now())
+	question, err := p.question(ctx, run, version)
+	if err != nil {
+		return nil, err
+	}
+	question.Right = in.right()
+	plan, err := product.Resolve(question)
 	if err != nil {
 		return nil, err
 	}
@@ -93,94 +120,27 @@ func (p *Product) resolve(ctx context.Context, in ResolvePlanInput) (*product.Pl
 	return run.Plan, nil
 }
 
+// question is what decides about a plan, but for the right.
+func (p *Product) question(ctx context.Context, run product.Run, version product.Version) (product.Question, error) {
+	named, err := p.Names.AgentsByID(ctx, []ids.Agent{version.AgentID})
+	if err != nil {
+		return product.Question{}, err
+	}
+	agent, found := named[version.AgentID]
+	if !found {
+		return product.Question{}, fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s", version.AgentID)
+	}
+	q := product.Question{Agent: agent, Version: version, Request: run.Request, Limits: p.Limits, Now: p.Now()}
+	if p.Policies != nil {
+		q.Policies, err = p.Policies.PoliciesFor(ctx, run.OrgID, run.TeamID, version.AgentID)
+	}
+	return q, err
+}
+
 // AttemptRef names one attempt of a run.
 type AttemptRef struct {
 	RunID   ids.Run `json:"run_id"`
 	Attempt int     `json:"attempt"`
-}
-
-// Slot answers whether an attempt may begin.
-type Slot struct {
-	Granted bool `json:"granted"`
-	// Expired: the queue deadline has passed before the first attempt.
-	Expired bool `json:"expired,omitempty"`
-	// CancelRequested: somebody canceled the run before the attempt began.
-	CancelRequested bool `json:"cancel_requested,omitempty"`
-	// DeniedKind is forbidden or payment_required: what CheckEntitlement found
-	// does not hold any more. Nothing was opened and nothing is held.
-	DeniedKind    string `json:"denied_kind,omitempty"`
-	DeniedCode    string `json:"denied_code,omitempty"`
-	DeniedMessage string `json:"denied_message,omitempty"`
-}
-
-// AcquireSlot opens an attempt: from here on it counts, and its objects may
-// exist in the cluster. With the first attempt the run is admitted: its right is
-// decided for good, and what it may cost is held. Who is denied here has lost a
-// race, and is told so by the slot.
-func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) {
-	var slot Slot
-	now := p.Now()
-	open := func(r *product.Run) ([]*product.Event, error) {
-		slot = Slot{}
-		switch {
-		case r.Status.Terminal():
-			return nil, fault.Newf(fault.Conflict, "run_ended", "the run has already ended: %s", r.Status)
-		case r.AttemptIndex(in.Attempt) >= 0: // opened by an earlier try of this activity
-			slot.Granted = r.Cancel == nil
-			slot.CancelRequested = r.Cancel != nil
-			return nil, nil
-		case r.Cancel != nil:
-			slot.CancelRequested = true
-			return nil, nil
-		case in.Attempt == 1 && !r.QueueDeadline.IsZero() && now.After(r.QueueDeadline):
-			slot.Expired = true
-			return nil, nil
-		}
-		event, err := r.BeginAttempt(in.Attempt, now)
-		slot.Granted = err == nil
-		return []*product.Event{event}, err
-	}
-	var err error
-	if in.Attempt == 1 {
-		err = p.admit(ctx, in.RunID, now, open)
-	} else {
-		_, err = p.Runs.UpdateRun(ctx, in.RunID, open)
-	}
-	if denial := fault.From(err); fault.Is(err, fault.Forbidden) || fault.Is(err, fault.PaymentRequired) {
-		return Slot{DeniedKind: string(denial.Kind), DeniedCode: denial.Code, DeniedMessage: denial.Message}, nil
-	}
-	if err != nil {
-		return Slot{}, toTemporal(err)
-	}
-	return slot, nil
-}
-
-// admit opens the first attempt of a run and holds what the run may cost, in one
-// transaction. It asks for the time that the plan gives, so that the run costs
-// at most what was promised, and fits what is there.
-func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time, open func(*product.Run) ([]*product.Event, error)) error {
-	run, err := p.Runs.Run(ctx, id)
-	if err != nil {
-		return err
-	}
-	version, err := p.Agents.Version(ctx, run.VersionID)
-	if err != nil {
-		return err
-	}
-	_, _, err = p.Settlements.AdmitRun(ctx, id, now, open,
-		func(r product.Run, claim marketplace.Claim, spending marketplace.Spending) (marketplace.Hold, error) {
-			if r.Plan == nil {
-				return marketplace.Hold{}, fault.New(fault.Conflict, "", "the run has no plan")
-			}
-			subject := marketplace.SubjectOf(version, r.Request, p.Limits)
-			subject.Timeout = r.Plan.Deadlines.Run
-			hold, err := claim.Admit(r, subject, spending, p.Policy, now)
-			if err == nil {
-				err = hold.Fits(*r.Plan)
-			}
-			return hold, err
-		})
-	return err
 }
 
 // RecordCancelInput is a request to cancel that reached the workflow.
@@ -267,11 +227,13 @@ type SettleRunResult struct {
 	Reason  product.Reason `json:"reason"`
 	Cause   product.Cause  `json:"cause,omitempty"`
 	Message string         `json:"message,omitempty"`
+	// HasChildren: there may be runs that it started and that go on.
+	HasChildren bool `json:"has_children,omitempty"`
 }
 
-// SettleRun ends a run for good, and turns what is held for it into charges or
-// releases it, in one transaction. The first settlement stands; a repeat returns
-// it.
+// SettleRun ends a run for good, turns what is held for it into charges or
+// releases it, and hands its slot to the next in the queue, in one transaction.
+// The first settlement stands; a repeat returns it.
 func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunResult, error) {
 	now := p.Now()
 	end := func(r *product.Run) ([]*product.Event, error) {
@@ -293,9 +255,12 @@ func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunRe
 	bill := func(r product.Run, h marketplace.Hold, events []marketplace.EventCharge) marketplace.Settlement {
 		return marketplace.Settle(h, r, events)
 	}
-	run, _, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
+	run, granted, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
 	if err != nil {
 		return SettleRunResult{}, toTemporal(err)
 	}
-	return SettleRunResult{Status: run.Status, Reason: run.Reason, Cause: run.Cause, Message: run.Message}, nil
+	p.wake(ctx, granted)
+	return SettleRunResult{
+		Status: run.Status, Reason: run.Reason, Cause: run.Cause, Message: run.Message, HasChildren: p.hasChildren(ctx, run),
+	}, nil
 }

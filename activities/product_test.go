@@ -24,8 +24,11 @@ func aVersion() product.Version {
 }
 
 func aProduct(r *runs) *Product {
+	o := &others{}
 	return &Product{
 		Runs: r, Agents: &agents{version: aVersion()}, Settlements: &market{runs: r, claim: ownClaim()},
+		Names:  &named{agent: product.Agent{ID: "agt_1", OrgID: "org_acme", Publisher: "acme", Name: "greeter"}},
+		Bodies: o, Queue: o, Waker: o, Canceler: o,
 		Limits: product.DefaultLimits(), Policy: marketplace.DefaultPolicy(), Now: clock,
 	}
 }
@@ -44,7 +47,7 @@ func plannedRun() product.Run {
 func TestResolvePlan(t *testing.T) {
 	store := newRuns(queuedRun())
 	p := aProduct(store)
-	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3}
+	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 1}
 	got, err := p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(want, got))
@@ -105,6 +108,39 @@ func TestResolvePlanFails(t *testing.T) {
 	requireKind(t, err, fault.NotFound)
 	p.Runs.(*runs).err = fault.New(fault.Unavailable, "", "away")
 	_, err = p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID})
+	requireKind(t, err, fault.Unavailable)
+}
+
+func TestResolvePlanAsksThePolicies(t *testing.T) {
+	run := queuedRun()
+	run.TeamID, run.Request = "team_1", product.Request{Attempts: 2}
+	store := newRuns(run)
+	p := aProduct(store)
+	names := p.Names.(*named)
+	p.Policies = names
+	p.Agents.(*agents).version.Manifest.Retry = &agentruntime.Retry{MaxAttempts: 3}
+	names.policies = []product.Policy{{Scope: product.PolicyScope{Kind: product.ScopeTeam}, ApprovalAgents: []string{"acme/*"}, MaxRun: time.Minute}}
+	got, err := p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"org_1", "team_1", "agt_1"}, names.asked)
+	require.Empty(t, cmp.Diff(PlanSummary{
+		Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 2,
+		Approval: "the policy of the team asks for an approval of each run of acme/greeter",
+	}, got))
+	require.Equal(t, ids.Org("org_acme"), store.byID[runID].Plan.PublisherID)
+
+	p = aProduct(newRuns(run))
+	p.Policies = names
+	names.policies = []product.Policy{{Scope: product.PolicyScope{Kind: product.ScopeOrganization}, Agents: []string{"globex/*"}}}
+	_, err = p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
+	requireKind(t, err, fault.Forbidden)
+	f, _ := FaultOf(err)
+	require.Equal(t, "policy_denied", f.Code)
+	require.Equal(t, "a policy does not allow the run: the policy of the organization does not allow acme/greeter", f.Message)
+	require.Nil(t, p.Runs.(*runs).byID[runID].Plan)
+
+	names.err = fault.New(fault.Unavailable, "", "away")
+	_, err = p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
 	requireKind(t, err, fault.Unavailable)
 }
 

@@ -46,7 +46,8 @@ func openShop(t *testing.T, source marketplace.Source, limits marketplace.Limits
 		Store: s.market, Runs: db.Runs(), Agents: db.Agents(), Limits: product.DefaultLimits(), Policy: policy, Now: clock,
 	}
 	s.Product = &activities.Product{
-		Runs: db.Runs(), Agents: db.Agents(), Settlements: s.market, Limits: product.DefaultLimits(), Policy: policy, Now: clock,
+		Runs: db.Runs(), Agents: db.Agents(), Names: db.Agents(), Policies: db.Product(), Bodies: db.Runs(), Settlements: s.market,
+		Limits: product.DefaultLimits(), Policy: policy, Now: clock,
 	}
 	s.publisher, s.buyer = s.organization(t, "acme"), s.organization(t, "buyer")
 	s.publish(t)

@@ -55,6 +55,9 @@ type Manifest struct {
 	OutputSchema json.RawMessage `json:"output_schema,omitempty"`
 	Resources    Resources       `json:"resources"`
 	Timeouts     Timeouts        `json:"timeouts"`
+	// Retry bounds how often a caller may have a run tried that the agent failed.
+	// Nil: once.
+	Retry *Retry `json:"retry,omitempty"`
 	// Env are constants for the agent's environment, never secrets: anybody
 	// who can read the manifest can read them. At most 32, named
 	// ^[A-Z][A-Z0-9_]{0,63}$ but not AGENT_… or HOME, values of at most 4096
@@ -102,6 +105,21 @@ type Timeouts struct {
 	GraceSeconds int64 `json:"grace_seconds"`
 }
 
+// Retry is for agents that are safe to run again with the same input.
+type Retry struct {
+	// MaxAttempts is 1 to 10, default 1: no retry. Callers have to ask for more
+	// than one.
+	MaxAttempts int64 `json:"max_attempts"`
+}
+
+// MaxAttempts is how many attempts of one run may fail by the agent's fault.
+func (m Manifest) MaxAttempts() int64 {
+	if m.Retry == nil {
+		return 1
+	}
+	return m.Retry.MaxAttempts
+}
+
 // DefaultResources returns what a manifest gets that says nothing.
 func DefaultResources() Resources {
 	return Resources{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64}
@@ -116,9 +134,10 @@ func DefaultTimeouts() Timeouts {
 // matches names without regard to case; a contract should not.
 var manifestKeys = map[string][]string{
 	"": {"api_version", "name", "version", "summary", "command", "input_schema",
-		"output_schema", "resources", "timeouts", "env", "tools", "secrets", "egress"},
+		"output_schema", "resources", "timeouts", "retry", "env", "tools", "secrets", "egress"},
 	"/resources": {"cpu_millis", "memory_mib", "disk_mib"},
 	"/timeouts":  {"run_seconds", "start_seconds", "grace_seconds"},
+	"/retry":     {"max_attempts"},
 }
 
 // ParseManifest reads a manifest from JSON, fills in the defaults and validates
@@ -132,15 +151,19 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if fields := unknownFields(data); len(fields) > 0 {
 		return Manifest{}, invalidManifest(fields)
 	}
-	m := Manifest{Resources: DefaultResources(), Timeouts: DefaultTimeouts()}
+	m := Manifest{Resources: DefaultResources(), Timeouts: DefaultTimeouts(), Retry: &Retry{MaxAttempts: 1}}
 	if err := decodeStrict(data, &m); err != nil {
 		return Manifest{}, invalidManifest([]fault.Field{decodeField(err)})
 	}
 	// A schema that is null is one that is absent; white space has no meaning.
 	m.InputSchema, m.OutputSchema = compactRaw(m.InputSchema), compactRaw(m.OutputSchema)
-	// Neither has an empty list: equal manifests have equal JSON.
+	// Neither has an empty list, or a retry that is none: equal manifests have equal
+	// JSON.
 	if len(m.Env) == 0 {
 		m.Env = nil
+	}
+	if m.MaxAttempts() == 1 {
+		m.Retry = nil
 	}
 	for _, list := range []*[]string{&m.Tools, &m.Secrets, &m.Egress} {
 		if len(*list) == 0 {

@@ -30,7 +30,7 @@ func TestParseManifestKeepsWhatIsSaid(t *testing.T) {
 		"api_version": "agentmarket/v1", "name": "a", "version": "0.1.0-rc.1", "summary": "Größe ✓",
 		"command": ["sh", "-c", "echo '{}'", ""],
 		"input_schema": { "type": "object" }, "output_schema": true,
-		"resources": {"cpu_millis": 10}, "timeouts": {"grace_seconds": 0},
+		"resources": {"cpu_millis": 10}, "timeouts": {"grace_seconds": 0}, "retry": {"max_attempts": 3},
 		"env": {"MODE": "fast"},
 		"tools": ["search"], "secrets": ["TOKEN"], "egress": ["b.example.com", "a.example.com:443"]}`))
 	require.NoError(t, err)
@@ -38,6 +38,7 @@ func TestParseManifestKeepsWhatIsSaid(t *testing.T) {
 	require.Equal(t, "true", string(m.OutputSchema))
 	require.Equal(t, agentruntime.Resources{CPUMillis: 10, MemoryMiB: 128, DiskMiB: 64}, m.Resources)
 	require.Equal(t, agentruntime.Timeouts{RunSeconds: 300, StartSeconds: 120}, m.Timeouts, "an explicit 0 is no default")
+	require.EqualValues(t, 3, m.MaxAttempts())
 	require.Equal(t, map[string]string{"MODE": "fast"}, m.Env)
 	require.Equal(t, []string{"search"}, m.Tools)
 	require.Equal(t, []string{"TOKEN"}, m.Secrets)
@@ -117,6 +118,12 @@ func TestParseManifestNamesTheWrongField(t *testing.T) {
 		{"timeouts", `{"start_seconds":3601}`, "/timeouts/start_seconds"},
 		{"timeouts", `{"grace_seconds":-1}`, "/timeouts/grace_seconds"},
 		{"timeouts", `{"grace_seconds":601}`, "/timeouts/grace_seconds"},
+		{"retry", `{"max_attempts":0}`, "/retry/max_attempts"},
+		{"retry", `{"max_attempts":11}`, "/retry/max_attempts"},
+		{"retry", `{"max_attempts":-1}`, "/retry/max_attempts"},
+		{"retry", `{"max_attempts":"2"}`, "/retry/max_attempts"},
+		{"retry", `{"backoff":1}`, "/retry/backoff"},
+		{"retry", `2`, "/retry"},
 		{"env", manyEnv(33), "/env"},
 		{"env", `{"lower":""}`, "/env/lower"},
 		{"env", `{"A/B":""}`, "/env/A~1B"},
@@ -139,6 +146,28 @@ func TestParseManifestNamesTheWrongField(t *testing.T) {
 			require.Equal(t, c.pointer, fields[0].Pointer, fields[0].Message)
 		})
 	}
+}
+
+// TestNoRetryIsTheDefault: a manifest that says so has the JSON of one that says
+// nothing.
+func TestNoRetryIsTheDefault(t *testing.T) {
+	plain, err := agentruntime.ParseManifest([]byte(smallest))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, plain.MaxAttempts())
+	for _, value := range []string{`null`, `{}`, `{"max_attempts":1}`, `{"max_attempts":null}`} {
+		m, err := agentruntime.ParseManifest([]byte(with("retry", value)))
+		require.NoError(t, err, value)
+		require.Empty(t, cmp.Diff(plain, m), value)
+	}
+	m, err := agentruntime.ParseManifest([]byte(with("retry", `{"max_attempts":10}`)))
+	require.NoError(t, err)
+	require.EqualValues(t, 10, m.MaxAttempts())
+	text, err := json.Marshal(m)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"retry":{"max_attempts":10}`)
+	text, err = json.Marshal(plain)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "retry")
 }
 
 func TestParseManifestCollectsAllErrors(t *testing.T) {
@@ -165,6 +194,7 @@ func FuzzParseManifest(f *testing.F) {
 	f.Add([]byte(with("env", `{"A":"1"}`)))
 	f.Add([]byte(with("resources", `null`)))
 	f.Add([]byte(with("tools", `[]`)))
+	f.Add([]byte(with("retry", `{"max_attempts":2}`)))
 	f.Add([]byte(with("egress", `["*.example.com:443"]`)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := agentruntime.ParseManifest(data)

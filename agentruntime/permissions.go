@@ -19,13 +19,19 @@ var (
 
 // validatePermissions checks the lists of what the agent asks for.
 func (m Manifest) validatePermissions(f *findings) {
-	validateNames(f, "/tools", m.Tools, MaxTools, toolPattern.MatchString,
+	validateNames(f, "/tools", m.Tools, MaxTools, ValidTool,
 		"must be 1 to 128 lower-case letters, digits and inner dots, underscores, slashes and hyphens")
-	validateNames(f, "/secrets", m.Secrets, MaxSecrets, secretPattern.MatchString,
+	validateNames(f, "/secrets", m.Secrets, MaxSecrets, ValidSecret,
 		"must be 1 to 64 upper-case letters, digits and underscores, a letter first")
-	validateNames(f, "/egress", m.Egress, MaxEgress, validEgress,
+	validateNames(f, "/egress", m.Egress, MaxEgress, ValidEgress,
 		"must be a lower-case host name of two labels or more, such as api.example.com, *.example.com or api.example.com:443")
 }
+
+// ValidTool reports whether a manifest may name a tool like this.
+func ValidTool(name string) bool { return toolPattern.MatchString(name) }
+
+// ValidSecret is ValidTool for secrets.
+func ValidSecret(name string) bool { return secretPattern.MatchString(name) }
 
 func validateNames(f *findings, at string, names []string, most int, valid func(string) bool, message string) {
 	f.check(len(names) <= most, at, "must have at most %d entries", most)
@@ -37,8 +43,8 @@ func validateNames(f *findings, at string, names []string, most int, valid func(
 	}
 }
 
-// validEgress reports whether an entry is [*.]HOST[:PORT].
-func validEgress(entry string) bool {
+// ValidEgress is ValidTool for hosts: [*.]HOST[:PORT].
+func ValidEgress(entry string) bool {
 	host, port, hasPort := strings.Cut(strings.TrimPrefix(entry, "*."), ":")
 	if number, err := strconv.Atoi(port); hasPort && (!portPattern.MatchString(port) || err != nil || number > 65535) {
 		return false

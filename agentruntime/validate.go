@@ -57,6 +57,7 @@ func (m Manifest) Validate() error {
 	f.between(m.Timeouts.RunSeconds, 1, 86400, "/timeouts/run_seconds")
 	f.between(m.Timeouts.StartSeconds, 5, 3600, "/timeouts/start_seconds")
 	f.between(m.Timeouts.GraceSeconds, 0, 600, "/timeouts/grace_seconds")
+	f.between(m.MaxAttempts(), 1, 10, "/retry/max_attempts")
 	m.validateEnv(&f)
 	m.validatePermissions(&f)
 	if len(f) > 0 {

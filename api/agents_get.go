@@ -54,10 +54,8 @@ func (a *app) describeUse(ctx context.Context, agent product.Agent, claim market
 	var version product.Version
 	var err error
 	switch i := claim.Installation; {
-	case claim.OrgID == claim.Publisher:
-		version, err = a.namedVersion(ctx, agent, product.Latest)
-	case i == nil:
-		version, err = a.namedVersion(ctx, agent, product.ChannelStable)
+	case claim.OrgID == claim.Publisher || i == nil:
+		version, err = a.version(ctx, agent, claim, "")
 	default:
 		version, body.Update, err = a.installs(ctx, agent, *i)
 		body.Installation = new(installationBodyOf(agent.FullName(), *i, body.Update))

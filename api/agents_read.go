@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/product"
 )
@@ -67,7 +67,7 @@ func (a *app) routeAgents() {
 		description: "The publisher is your organization. A version never changes: publishing the same content again answers 200, " +
 			"and points the channels at it; another content under a number that is taken answers 409.",
 		problems: []string{"manifest_invalid", "manifest_too_large", "version_invalid", "version_taken",
-			"agent_taken"},
+			"agent_taken", "rollout_active"},
 	}, a.publish)
 	handle(a, route{
 		id: "list-agents", method: http.MethodGet, path: "/v1/agents", tag: tagAgents, action: marketplace.ActAgentsRead,
@@ -154,22 +154,8 @@ func (a *app) validateInput(ctx context.Context, in *validateInput) (*validAnswe
 	if err != nil {
 		return nil, err
 	}
-	if err := checkInput(version, in.Body.Input); err != nil {
+	if err := launch.CheckInput(version, in.Body.Input); err != nil {
 		return nil, err
 	}
 	return &validAnswer{validBody{Valid: true, Version: version.Number}}, nil
-}
-
-// checkInput checks an input against the schema of a version.
-func checkInput(version product.Version, input []byte) error {
-	if len(input) > product.MaxInputBytes {
-		return fault.Newf(fault.TooLarge, "input_too_large", "the input has %d bytes, at most %d are allowed",
-			len(input), product.MaxInputBytes)
-	}
-	schema, err := product.CompileSchema(version.Manifest.InputSchema)
-	if err != nil {
-		// It compiled when it was published.
-		return fault.Wrap(fault.Internal, err, "compile schema of version "+string(version.ID))
-	}
-	return schema.Validate("/input", input)
 }

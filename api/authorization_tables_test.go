@@ -18,7 +18,7 @@ var nestedActions = map[string]marketplace.Action{
 }
 
 // namesInBody are calls that name an object of a tenant in their body alone.
-var namesInBody = map[string]bool{"place-order": true}
+var namesInBody = map[string]bool{"place-order": true, "create-schedule": true}
 
 // ofTheSeller are calls about an object of a tenant that hangs on an agent which
 // somebody else publishes.
@@ -42,6 +42,10 @@ var bodies = map[string]func(*tenant) string{
 	"start-run":           fixed(`{"input":{"prompt":"hello"}}`),
 	"schedule-job":        fixed(`{"prompt":"hello"}`),
 	"cancel-run":          fixed(""),
+	"plan-run":            fixed(`{"input":{"prompt":"hello"}}`),
+	"retry-run":           fixed(""),
+	"approve-run":         fixed(`{"note":"as agreed"}`),
+	"deny-run":            fixed(""),
 	"set-role":            fixed(`{"role":"member"}`),
 	"invite":              fixed(`{"email":"guest@example.com","role":"member"}`),
 	"accept-invitation":   fixed(`{"token":"nonsense","name":"Ada"}`),
@@ -59,6 +63,11 @@ var bodies = map[string]func(*tenant) string{
 	"comment-on-listing":    fixed(`{"comment":"What is missing?"}`),
 	"create-grant":          fixed(`{"organization":"seller","access":"run"}`),
 	"set-channel":           fixed(`{"version":"1.0.0"}`),
+	"create-rollout":        fixed(`{"version":"1.0.0","from":"0.9.0","channel":"canary","stages":[{"percent":10}]}`),
+	"pause-rollout":         fixed(""),
+	"resume-rollout":        fixed(""),
+	"advance-rollout":       fixed(""),
+	"rollback-rollout":      fixed(`{"reason":"It does not greet."}`),
 	"put-review":            fixed(review),
 	"set-installation":      fixed(`{"version":"1.0.0"}`),
 	"consent":               fixed(`{"version":"1.0.0"}`),
@@ -67,6 +76,19 @@ var bodies = map[string]func(*tenant) string{
 	"reject-listing":        fixed(`{"comment":"Say what it reads."}`),
 	"suspend-listing":       fixed(`{"notice":"It is being looked into."}`),
 	"reinstate-listing":     fixed(""),
+
+	"create-schedule":   func(of *tenant) string { return schedule(of.org.Name) },
+	"change-schedule":   fixed(`{"name":"Daily"}`),
+	"pause-schedule":    fixed(""),
+	"resume-schedule":   fixed(""),
+	"trigger-schedule":  fixed(""),
+	"backfill-schedule": fixed(`{"from":"2026-11-21T00:00:00Z","to":"2026-11-22T00:00:00Z"}`),
+
+	"create-webhook":        fixed(webhook),
+	"change-webhook":        fixed(`{"disabled":false}`),
+	"rotate-webhook-secret": fixed(""),
+	"test-webhook":          fixed(""),
+	"redeliver":             fixed(""),
 
 	"set-price":          fixed(price),
 	"estimate-run":       fixed(""),
@@ -80,6 +102,18 @@ var bodies = map[string]func(*tenant) string{
 	"set-credit-limit":   fixed(`{"credit":` + dollar + `}`),
 	"pay-out":            fixed(credit),
 	"confirm-top-up":     fixed(""),
+
+	"set-policy":           fixed(policy),
+	"set-team-policy":      fixed(policy),
+	"set-agent-policy":     fixed(policy),
+	"set-platform-policy":  fixed(policy),
+	"set-limits":           fixed(limits),
+	"set-team-limits":      fixed(limits),
+	"set-member-limits":    fixed(limits),
+	"set-agent-limits":     fixed(limits),
+	"set-platform-limits":  fixed(limits),
+	"set-quota":            fixed(limits),
+	"set-publisher-limits": fixed(limits),
 }
 
 const (
@@ -87,7 +121,15 @@ const (
 	credit = `{"amount":` + dollar + `,"reason":"test"}`
 	price  = `{"model":"per_run","currency":"USD","per_run_micros":1000}`
 	review = `{"version":"1.0.0","rating":4,"title":"It greets"}`
+	policy = `{"max_run_seconds":86400}`
+	limits = `{"concurrent_runs":1000}`
+
+	webhook = `{"url":"https://hooks.example.com/agentmarket"}`
 )
+
+func schedule(publisher string) string {
+	return fmt.Sprintf(`{"name":"Nightly","agent":"%s/greeter","input":{"prompt":"hello"},"cron":"0 3 * * *"}`, publisher)
+}
 
 func draft(visibility string) string {
 	return fmt.Sprintf(`{"title":"Greeter","summary":"Greets.","visibility":%q}`, visibility)

@@ -40,6 +40,7 @@ func newWorld(t *testing.T) *world {
 	w.readOperations(actions)
 	w.byOperator = w.operator()
 	w.seller()
+	w.must(http.MethodPut, "/v1/platform/policy", `{}`, w.byOperator)
 	return w
 }
 
@@ -61,6 +62,7 @@ func (w *world) tenant(name string) *tenant {
 	w.people(of)
 	w.agent(of)
 	w.money(of)
+	w.bounds(of)
 	of.texts = []string{`"` + name + `"`, `"` + name + "/", string(of.org.ID)}
 	for _, value := range of.values {
 		if kind, _, found := strings.Cut(value, "_"); found && kind != "" {
@@ -80,6 +82,9 @@ func (w *world) people(of *tenant) {
 	w.must(http.MethodPut, organization+"/teams/"+of.values["team"]+"/members/"+of.values["user"], "", of.owner)
 	key := w.must(http.MethodPost, organization+"/api-keys", `{"name":"ci","role":"member","scopes":["runs:read"]}`, of.owner)
 	of.values["api-keys/id"] = textAt(key, "api_key", "id")
+	of.values["webhooks/id"] = textAt(w.must(http.MethodPost, organization+"/webhooks", webhook, of.owner), "webhook", "id")
+	test := w.must(http.MethodPost, organization+"/webhooks/"+of.values["webhooks/id"]+"/test", "", of.owner)
+	of.values["delivery"] = textAt(test, "id")
 }
 
 func (w *world) agent(of *tenant) {
@@ -87,9 +92,13 @@ func (w *world) agent(of *tenant) {
 	agent := "/v1/agents/" + of.org.Name + "/greeter"
 	of.values["name"], of.values["version"], of.values["channel"] = "greeter", "1.0.0", "beta"
 	w.must(http.MethodPut, agent+"/channels/beta", `{"version":"1.0.0"}`, of.owner)
+	w.must(http.MethodPost, "/v1/agents", publication("0.9.0"), of.owner)
+	rollout := w.must(http.MethodPost, agent+"/rollouts", `{"version":"1.0.0","from":"0.9.0","channel":"canary","stages":[{"percent":10}]}`, of.owner)
+	of.values["rollouts/id"] = textAt(rollout, "id")
 	w.must(http.MethodPut, agent+"/listing", draft("private"), of.owner)
 	of.values["prices/id"] = textAt(w.must(http.MethodPost, agent+"/prices", price, of.owner), "id")
 	of.values["grants/id"] = textAt(w.must(http.MethodPost, agent+"/grants", `{"organization":"seller","access":"view"}`, of.owner), "id")
+	of.values["schedules/id"] = textAt(w.must(http.MethodPost, "/v1/organizations/"+of.org.Name+"/schedules", schedule(of.org.Name), of.owner), "id")
 	of.values["runs/id"] = textAt(w.must(http.MethodPost, agent+"/runs", `{"input":{"prompt":"hello"}}`, of.owner), "id")
 }
 
@@ -106,6 +115,15 @@ func (w *world) money(of *tenant) {
 	w.begin(run, 1)
 	w.settle(run, product.ReasonOK, "")
 	of.values["reviews/id"] = textAt(w.must(http.MethodPut, agent+"/reviews", review, of.owner), "id")
+}
+
+// bounds sets policies and limits that keep nothing from running.
+func (w *world) bounds(of *tenant) {
+	organization := "/v1/organizations/" + of.org.Name
+	team := organization + "/teams/" + of.values["team"]
+	for _, path := range []string{organization, team, organization + "/agents/" + of.org.Name + "/greeter"} {
+		w.must(http.MethodPut, path+"/policy", `{}`, of.owner)
+	}
 }
 
 // caller is a person in a role, whose own second key is the key of the tenant; or
@@ -170,7 +188,7 @@ func parameters(op operation) (found []pathParameter) {
 func identifiers(op operation) (names []string) {
 	all := parameters(op)
 	for _, p := range all {
-		if p.name == "user" || p.name == "team" || strings.HasSuffix(p.name, "/id") && len(all) > 1 {
+		if p.name == "user" || p.name == "team" || p.name == "delivery" || strings.HasSuffix(p.name, "/id") && len(all) > 1 {
 			names = append(names, p.name)
 		}
 	}

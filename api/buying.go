@@ -8,6 +8,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/product"
 )
@@ -81,7 +82,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 	case err == nil:
 		subject = marketplace.SubjectOf(version, request, a.Limits)
 		if len(asked.Input) > 0 {
-			err = checkInput(version, asked.Input)
+			err = launch.CheckInput(version, asked.Input)
 		}
 	case isNotFound(err) && asked.Version == "" && agent.Latest == "": // a preview
 		err = nil
@@ -90,7 +91,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 		return nil, err
 	}
 	subject.UserID = requestOf(ctx).caller.UserID
-	spending, err := a.spendingFor(ctx, claim)
+	spending, err := a.launcher.Spending(ctx, claim, subject.UserID)
 	if err != nil {
 		return nil, err
 	}

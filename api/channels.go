@@ -55,13 +55,13 @@ func (a *app) routeChannels() {
 		id: "set-channel", method: http.MethodPut, path: path + "/{channel}", tag: tagAgents, action: marketplace.ActAgentsPublish,
 		summary:     "Point a channel at a version",
 		description: "Buyers who follow the channel get the version with their next run, or, where it asks for more than they agreed to, after their consent.",
-		problems:    []string{"agent_not_found", "version_not_found"},
+		problems:    []string{"agent_not_found", "version_not_found", "rollout_active"},
 	}, a.setChannel)
 	handle(a, route{
 		id: "delete-channel", method: http.MethodDelete, path: path + "/{channel}", tag: tagAgents, action: marketplace.ActAgentsPublish,
 		status: http.StatusNoContent, summary: "Remove a channel",
 		description: "Who follows it can start no runs until it follows another one. stable becomes the newest version.",
-		problems:    []string{"agent_not_found", "channel_not_found"},
+		problems:    []string{"agent_not_found", "channel_not_found", "rollout_active"},
 	}, a.deleteChannel)
 }
 

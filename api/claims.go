@@ -2,29 +2,23 @@ package api
 
 import (
 	"context"
-	"fmt"
 
 	"agentmarket/fault"
+	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/product"
 )
 
+// caller is who starts a run by a request.
+func caller(ctx context.Context) launch.Caller {
+	who := requestOf(ctx).caller
+	return launch.Caller{OrgID: who.OrgID, KeyID: who.KeyID, UserID: who.UserID, Teams: who.Teams, Actor: actor(ctx)}
+}
+
 // claim finds an agent and what the caller's organization may do with it. One
 // that is not visible to it does not exist.
 func (a *app) claim(ctx context.Context, publisher, name string) (product.Agent, marketplace.Claim, error) {
-	absent := fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s/%s", publisher, name)
-	agent, err := a.Agents.AgentByName(ctx, publisher, name)
-	if fault.Is(err, fault.NotFound) {
-		return product.Agent{}, marketplace.Claim{}, absent
-	}
-	if err != nil {
-		return product.Agent{}, marketplace.Claim{}, err
-	}
-	claim, err := a.Marketplace.Claim(ctx, a.claimQuery(ctx, agent))
-	if fault.Is(err, fault.NotFound) || err == nil && !claim.Visible(a.Now()) {
-		err = absent
-	}
-	return agent, claim, err
+	return a.launcher.Claim(ctx, caller(ctx), publisher, name)
 }
 
 func (a *app) claimQuery(ctx context.Context, agent product.Agent) marketplace.ClaimQuery {
@@ -42,58 +36,16 @@ func (a *app) ownAgent(ctx context.Context, publisher, name string) (product.Age
 	return agent, err
 }
 
-// version finds a version of an agent: a number, a channel or latest. Without one
-// it is what the caller's organization has installed: the pinned version, or the
-// newest of its channel that it has consented to; the publisher itself gets the
-// latest.
+// version finds what a start would run, see [launch.Launcher.Version].
 func (a *app) version(ctx context.Context, agent product.Agent, claim marketplace.Claim, wanted string) (product.Version, error) {
-	switch {
-	case wanted != "":
-		return a.namedVersion(ctx, agent, wanted)
-	case claim.OrgID == claim.Publisher:
-		return a.namedVersion(ctx, agent, product.Latest)
-	case claim.Installation != nil:
-		return a.installed(ctx, agent, *claim.Installation)
-	default:
-		return a.namedVersion(ctx, agent, product.ChannelStable)
-	}
+	chosen, err := a.launcher.Version(ctx, agent, claim, wanted)
+	return chosen.Version, err
 }
 
+// namedVersion finds a version by number, by what a channel points at, or by
+// latest.
 func (a *app) namedVersion(ctx context.Context, agent product.Agent, name string) (product.Version, error) {
-	version, err := a.Channels.Resolve(ctx, agent.ID, name)
-	if fault.Is(err, fault.NotFound) {
-		err = fault.Newf(fault.NotFound, "version_not_found", "%s has no version %s", agent.FullName(), name)
-	}
-	return version, err
-}
-
-// installed is what an installation runs, and moves it on where its channel has
-// a version that the consent covers.
-func (a *app) installed(ctx context.Context, agent product.Agent, i marketplace.Installation) (product.Version, error) {
-	if i.Pinned() {
-		return a.Agents.Version(ctx, i.VersionID)
-	}
-	head, err := a.namedVersion(ctx, agent, i.Channel)
-	if err != nil {
-		return product.Version{}, err
-	}
-	now := a.Now()
-	before := i.Version
-	update, moved := i.Next(head, now)
-	switch {
-	case update != nil && i.VersionID != "": // it waits for a consent
-		return a.Agents.Version(ctx, i.VersionID)
-	case !moved: // also where there is nothing to stay on
-		return head, nil
-	}
-	_, err = a.Marketplace.UpdateInstallation(ctx, actor(ctx), i.OrgID, i.AgentID, now, func(stored *marketplace.Installation) error {
-		stored.Next(head, now)
-		return nil
-	})
-	if err != nil {
-		return product.Version{}, fmt.Errorf("update %s from %s: %w", agent.FullName(), before, err)
-	}
-	return head, nil
+	return a.launcher.Named(ctx, agent, name)
 }
 
 // denied words a denial with the way to the missing right. Other errors stay as
@@ -108,15 +60,12 @@ func (a *app) denied(ctx context.Context, agent product.Agent, err error) error 
 		p.Next = "/v1/orders"
 	case marketplace.CodeConsentRequired:
 		p.Next = agentPath(agent.Publisher, agent.Name) + "/installation/consent"
-	case marketplace.CodeInsufficientFunds, marketplace.CodeSpendLimitReached:
+	case marketplace.CodeInsufficientFunds, marketplace.CodeSpendLimitReached, string(product.ReasonPolicyDenied), product.CodeLimitReached:
 		org, orgErr := a.Marketplace.Organization(ctx, requestOf(ctx).caller.OrgID)
 		if orgErr != nil {
 			return orgErr
 		}
-		p.Next = "/v1/organizations/" + org.Name + "/top-ups"
-		if p.Code == marketplace.CodeSpendLimitReached {
-			p.Next = "/v1/organizations/" + org.Name + "/spend-limits"
-		}
+		p.Next = organizationPath(org.Name) + boundsOf[p.Code]
 	default:
 		p.Next = agentPath(agent.Publisher, agent.Name)
 		if a.WebURL != "" {
@@ -124,6 +73,15 @@ func (a *app) denied(ctx context.Context, agent product.Agent, err error) error 
 		}
 	}
 	return p
+}
+
+// boundsOf is where an organization sees what denies a start by a bound of its
+// own, by code.
+var boundsOf = map[string]string{
+	marketplace.CodeInsufficientFunds:  "/top-ups",
+	marketplace.CodeSpendLimitReached:  "/spend-limits",
+	string(product.ReasonPolicyDenied): "/policy",
+	product.CodeLimitReached:           "/limits",
 }
 
 // denials are the codes of starts that are not allowed.
@@ -134,5 +92,6 @@ func denials() []string {
 		marketplace.CodeSpendLimitReached, marketplace.CodeNotEntitled, marketplace.CodeEntitlementExpired,
 		marketplace.CodeEntitlementRevoked, marketplace.CodeVersionNotCovered, marketplace.CodeConsentRequired,
 		marketplace.CodeRunLimitReached, marketplace.CodeConcurrencyReached, marketplace.CodeListingSuspended,
+		string(product.ReasonPolicyDenied), product.CodeLimitReached,
 	}
 }

@@ -8,8 +8,9 @@
 //	  │ authorize   API key, scope, rate limit                             auth.go, ratelimit.go
 //	  │ readBody    size, media type, JSON, the published schema           body.go, validate.go
 //	  ▼
-//	handler ──► layer 1: who may     marketplace.Store
-//	  │    └──► layer 2: what runs   product.AgentStore, product.RunStore (the record is the outbox)
+//	handler ──► launch: starts and dry runs, by the rules of both layers
+//	  │    └──► layer 1: who may     marketplace.Store
+//	  │    └──► layer 2: what runs   product.AgentStore, product.RunStore (the record is the outbox), product.ControlStore
 //	  │    └──► Engine, two seconds at most; what it does not hear, the relay says later
 //	  ▼
 //	body of runs_bodies.go, agents.go, …   or   problem of problem.go

@@ -114,6 +114,8 @@ type engine struct {
 	hang    bool
 	starts  []ids.Run
 	cancels []product.Cancel
+	decided []product.Decision
+	freed   []ids.Run
 	started func(ids.Run) // called beside the first start
 	ended   map[ids.Run]chan struct{}
 }
@@ -149,6 +151,14 @@ func (e *engine) StartRun(ctx context.Context, run product.Run) error {
 
 func (e *engine) CancelRun(ctx context.Context, run product.Run) error {
 	return e.tell(ctx, func() { e.cancels = append(e.cancels, *run.Cancel) })
+}
+
+func (e *engine) Decided(ctx context.Context, run product.Run) error {
+	return e.tell(ctx, func() { e.decided = append(e.decided, run.Approval.Decision) })
+}
+
+func (e *engine) SlotFreed(ctx context.Context, run ids.Run) error {
+	return e.tell(ctx, func() { e.freed = append(e.freed, run) })
 }
 
 func (e *engine) channel(id ids.Run) chan struct{} {

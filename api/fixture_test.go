@@ -35,6 +35,7 @@ type fixture struct {
 	agents product.AgentStore
 	runs   product.RunStore
 	engine *engine
+	timer  *timetable
 	logs   *clusterLogs
 	blobs  *memory
 	images *registry
@@ -51,10 +52,11 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 		t: t, clock: &clock{at: now}, images: &registry{}, market: &layer1{Store: db.Marketplace()},
 		agents: db.Agents(), runs: db.Runs(),
 		engine: &engine{ended: map[ids.Run]chan struct{}{}}, logs: &clusterLogs{}, blobs: &memory{}, log: &lines{},
+		timer: &timetable{},
 	}
 	f.server = api.Server{
-		Marketplace: f.market, Agents: f.agents, Channels: db.Agents(), Names: db.Agents(), Runs: db.Runs(),
-		Engine: f.engine, Logs: f.logs, Blobs: f.blobs, Images: f.images,
+		Marketplace: f.market, Agents: f.agents, Channels: db.Agents(), Names: db.Agents(), Runs: db.Runs(), Bodies: db.Runs(), Control: db.Product(),
+		Engine: f.engine, Schedules: f.timer, Logs: f.logs, Blobs: f.blobs, Images: f.images,
 		Policy: marketplace.DefaultPolicy(), Limits: product.DefaultLimits(),
 		Log: slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: f.clock.now, Version: "v1.2.3", RunsNamespace: "agentmarket-runs",

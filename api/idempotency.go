@@ -36,8 +36,11 @@ func idempotencyKey(r *request) (*product.IdempotencyKey, error) {
 }
 
 // fingerprint identifies a request by what it means: white space and the order
-// of members do not count.
+// of members do not count, and no body is an empty object.
 func fingerprint(method, path string, body []byte) (string, error) {
+	if len(body) == 0 {
+		body = []byte("{}")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	var value any

@@ -92,10 +92,11 @@ func (a *app) installs(ctx context.Context, agent product.Agent, i marketplace.I
 		version, err := a.Agents.Version(ctx, i.VersionID)
 		return version, nil, err
 	}
-	head, err := a.namedVersion(ctx, agent, i.Channel)
+	following, err := a.launcher.Following(ctx, agent, i.OrgID, i.Channel)
 	if err != nil {
 		return product.Version{}, nil, err
 	}
+	head := following.Version
 	update := a.updateOf(i, head)
 	if update != nil && update.ConsentRequired && i.VersionID != "" {
 		version, err := a.Agents.Version(ctx, i.VersionID)

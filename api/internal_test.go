@@ -139,6 +139,7 @@ func TestFingerprint(t *testing.T) {
 		of("POST", "/a", `{"a":1,"b":[2,1]}`), of("POST", "/a", `{"a":12345678901234567890,"b":[1,2]}`)} {
 		require.NotEqual(t, base, other)
 	}
+	require.Equal(t, of("POST", "/", ""), of("POST", "/", "{}"))
 	require.NotEqual(t, of("POST", "/", `12345678901234567890`), of("POST", "/", `12345678901234567891`), "numbers keep their digits")
 }
 

@@ -73,6 +73,7 @@ func (a *app) routeListings() {
 	a.routeListingComments()
 	a.routeGrants()
 	a.routeChannels()
+	a.routeRollouts()
 }
 
 func (a *app) routeListingSteps(path string) {

@@ -29,6 +29,9 @@ func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error)
 	if err != nil {
 		return nil, err
 	}
+	if run.Removed(product.BodyLog) {
+		return nil, dataRemoved("log")
+	}
 	release := func() {}
 	if in.Follow {
 		if release, err = a.takePlace(); err != nil {

@@ -5,4 +5,6 @@ func (a *app) routePlatform() {
 	a.routePlatformOrganizations()
 	a.routeReviewDesk()
 	a.routePlatformBilling()
+	a.routePlatformPolicies()
+	a.routePlatformLimits()
 }

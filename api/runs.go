@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,7 +19,6 @@ type (
 	}
 	runAnswer    struct{ Body runBody }
 	runsAnswer   struct{ Body page[runBody] }
-	planAnswer   struct{ Body planBody }
 	outputAnswer struct {
 		ContentType string `header:"Content-Type"`
 		Body        []byte
@@ -36,16 +33,9 @@ func (a *app) routeRuns() {
 		description: "202 when the run was accepted: it will run, or expire, whatever happens to this connection. " +
 			"With Prefer: wait=N the answer waits up to N seconds (60 at most) for the end of the run, and is 201 when it saw it. " +
 			"With an Idempotency-Key a repeat of the same request answers with the same run.",
-		problems: append(denials(), "agent_not_found", "version_not_found", "input_invalid", "input_too_large", "idempotency_key_invalid", "idempotency_key_reused"),
+		problems: startProblems(),
 	}, a.startRun)
-	handle(a, route{
-		id: "list-runs", method: http.MethodGet, path: "/v1/runs", tag: tagRuns, action: marketplace.ActRunsRead,
-		summary: "List the runs of your organization, newest first", problems: []string{"cursor_invalid"}, anyQuery: true,
-		parameters: []*huma.Param{{
-			Name: "label.{key}", In: "query", Description: "Only runs with this value of a label; may be used for several labels.",
-			Schema: &huma.Schema{Type: huma.TypeString}, Example: "nightly",
-		}},
-	}, a.listRuns)
+	a.routeRunLists()
 	handle(a, route{
 		id: "get-run", method: http.MethodGet, path: "/v1/runs/{id}", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary: "Get a run", problems: []string{"run_not_found"},
@@ -62,14 +52,19 @@ func (a *app) routeRuns() {
 		id: "get-output", method: http.MethodGet, path: "/v1/runs/{id}/output", tag: tagRuns, action: marketplace.ActRunsRead,
 		summary:  "Get the result of a run: the JSON value itself",
 		content:  map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Description: "Any JSON value."}}},
-		problems: []string{"run_not_found", "output_not_ready", "no_output"},
+		problems: []string{"run_not_found", "output_not_ready", "no_output", "data_removed"},
 	}, a.getOutput)
 	a.routeReceipts()
-	handle(a, route{
-		id: "get-plan", method: http.MethodGet, path: "/v1/runs/{id}/plan", tag: tagRuns, action: marketplace.ActRunsRead,
-		summary:  "Get the plan of a run: what was resolved to run, with which limits",
-		problems: []string{"run_not_found", "plan_not_ready"},
-	}, a.getPlan)
+	a.routePlans()
+	a.routeRetry()
+	a.routeApprovals()
+}
+
+// startProblems are the codes of calls that start a run.
+func startProblems() []string {
+	return append(denials(), "agent_not_found", "version_not_found", "input_invalid", "input_too_large", "team_unknown",
+		string(product.ReasonPlanInvalid), "parent_not_found", "run_ended", "tree_too_deep", "tree_too_large",
+		"idempotency_key_invalid", "idempotency_key_reused")
 }
 
 // run loads a run of the caller's organization. Runs of others, and texts that
@@ -102,103 +97,24 @@ func (a *app) getOutput(ctx context.Context, in *runInput) (*outputAnswer, error
 	switch {
 	case !run.Status.Terminal():
 		return nil, fault.New(fault.NotFound, "output_not_ready", "the run has not ended: "+string(run.Status))
+	case run.Output == nil && run.Status == product.StatusSucceeded && run.Removed(product.BodyOutput):
+		return nil, dataRemoved("output")
 	case run.Output == nil:
 		return nil, fault.New(fault.NotFound, "no_output", "the run ended without a result: "+string(run.Reason))
 	}
 	output, err := a.Blobs.Get(ctx, *run.Output)
+	if isNotFound(err) { // it is just being removed
+		err = dataRemoved("output")
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &outputAnswer{ContentType: "application/json", Body: output}, nil
 }
 
-func (a *app) getPlan(ctx context.Context, in *runInput) (*planAnswer, error) {
-	run, err := a.run(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if run.Plan == nil {
-		return nil, fault.New(fault.NotFound, "plan_not_ready", "the run has no plan")
-	}
-	return &planAnswer{planBodyOf(*run.Plan)}, nil
-}
-
-type listRunsInput struct {
-	Status        []string `query:"status,explode" doc:"Only runs in this state; may be repeated." maxItems:"20"`
-	Agent         string   `query:"agent" maxLength:"100" doc:"Only runs of this agent, publisher/name."`
-	CreatedAfter  string   `query:"created_after" format:"date-time" doc:"Only runs that were created after this time."`
-	CreatedBefore string   `query:"created_before" format:"date-time" doc:"Only runs that were created before this time."`
-	Limit         int      `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	Cursor        string   `query:"cursor" maxLength:"200"`
-
-	labels map[string]string
-}
-
-const labelParameter = "label."
-
-// Resolve implements huma.Resolver: it collects the filters whose names only the
-// caller knows, and refuses what is no filter at all. A misspelt one would
-// quietly select everything.
-func (in *listRunsInput) Resolve(ctx huma.Context) []error {
-	address := ctx.URL()
-	var wrong []error
-	for name, values := range address.Query() {
-		key, isLabel := strings.CutPrefix(name, labelParameter)
-		switch {
-		case isLabel && labelKey.MatchString(key) && len(values) == 1 && len(values[0]) <= maxLabelValue:
-			if in.labels == nil {
-				in.labels = map[string]string{}
-			}
-			in.labels[key] = values[0]
-		case isLabel:
-			wrong = append(wrong, &huma.ErrorDetail{Location: "query." + name, Message: "is not one label with one value"})
-		case !slices.Contains([]string{"status", "agent", "created_after", "created_before", "limit", "cursor"}, name):
-			wrong = append(wrong, &huma.ErrorDetail{Location: "query." + name, Message: "unknown query parameter"})
-		}
-	}
-	for _, status := range in.Status {
-		if !slices.Contains(product.Statuses(), product.Status(status)) {
-			wrong = append(wrong, &huma.ErrorDetail{Location: "query.status", Message: "is not a state of a run"})
-		}
-	}
-	if len(in.labels) > maxLabels {
-		wrong = append(wrong, &huma.ErrorDetail{Location: "query.label", Message: "too many labels"})
-	}
-	return wrong
-}
-
-func (a *app) listRuns(ctx context.Context, in *listRunsInput) (*runsAnswer, error) {
-	before, err := decodeCursor[ids.Run](ids.PrefixRun, in.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	query := product.RunQuery{Agent: in.Agent, Labels: in.labels, Before: before, Limit: in.Limit + 1}
-	if query.CreatedAfter, err = parseTime("created_after", in.CreatedAfter); err != nil {
-		return nil, err
-	}
-	if query.CreatedBefore, err = parseTime("created_before", in.CreatedBefore); err != nil {
-		return nil, err
-	}
-	for _, status := range in.Status {
-		query.Statuses = append(query.Statuses, product.Status(status))
-	}
-	found, err := a.Runs.Runs(ctx, requestOf(ctx).caller.OrgID, query)
-	if err != nil {
-		return nil, err
-	}
-	return &runsAnswer{pageOf(found, in.Limit, func(r product.Run) ids.Run { return r.ID }, a.runSummary)}, nil
-}
-
-// parseTime reads a query parameter; the empty one is the zero time.
-func parseTime(parameter, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return time.Time{}, requestInvalid(fault.Field{Pointer: parameter, Message: "is not an RFC 3339 date and time"})
-	}
-	return t, nil
+// dataRemoved is the fault of a body that was kept for its time.
+func dataRemoved(what string) error {
+	return fault.Newf(fault.NotFound, "data_removed", "the %s of the run was removed: the time for which it is kept is over", what)
 }
 
 type cancelRequest struct {

@@ -15,10 +15,16 @@ type runBody struct {
 	Agent         string            `json:"agent" example:"acme/greeter"`
 	Version       string            `json:"version" doc:"Pinned when the run was created." example:"1.2.0"`
 	ImageDigest   string            `json:"image_digest" example:"sha256:8f1f0c5a2a0c3c9d4d0fda4b8e0e7b9c6a5d4e3f2b1a0918273645546372819a"`
-	Status        string            `json:"status" doc:"queued, starting, running, canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired, budget_exhausted. The set may grow." example:"running"`
+	Status        string            `json:"status" doc:"queued, waiting_approval, starting, running, canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired, budget_exhausted. The set may grow." example:"running"`
 	Reason        string            `json:"reason,omitempty" doc:"Why the run ended: ok, agent_error, deadline_exceeded, … The set may grow."`
 	Cause         string            `json:"cause,omitempty" doc:"Who can do something about the reason: agent, caller, publisher or platform."`
 	Message       string            `json:"message,omitempty" doc:"The reason in words."`
+	Origin        originBody        `json:"origin"`
+	TeamID        string            `json:"team_id,omitempty" doc:"The team that the run was started for."`
+	Priority      int               `json:"priority" doc:"-10 to 10: orders the waiting runs of one user, the higher first."`
+	Approval      *approvalBody     `json:"approval,omitempty" doc:"A person has to approve the run, or had to."`
+	Queued        *queuedBody       `json:"queued,omitempty" doc:"What the run waits for. Not in lists."`
+	QueuePosition *int              `json:"queued_position,omitempty" doc:"The same as queued.position."`
 	Attempts      []attemptBody     `json:"attempts,omitempty" doc:"Not in lists."`
 	CreatedAt     time.Time         `json:"created_at"`
 	QueueDeadline *time.Time        `json:"queue_deadline,omitempty" doc:"After it the run expires instead of starting."`
@@ -33,7 +39,47 @@ type runBody struct {
 	Cost          *amountBody       `json:"cost,omitempty" doc:"What was charged; set when the run has ended."`
 	MaxCost       *amountBody       `json:"max_cost,omitempty" doc:"What the caller allowed it to cost."`
 	Cancel        *cancelBody       `json:"cancel,omitempty"`
+	DataRemovedAt *time.Time        `json:"data_removed_at,omitempty" doc:"When the last of input, output and log was removed whose time was over."`
+	Webhook       *runWebhook       `json:"webhook,omitempty" doc:"Only in the answer that has started the run with one."`
 	URLs          runURLs           `json:"urls"`
+}
+
+// originBody is what made a run.
+type originBody struct {
+	Kind       string `json:"kind" doc:"api, schedule, retry or child. The set may grow." example:"api"`
+	ScheduleID string `json:"schedule_id,omitempty" doc:"Of a schedule's run."`
+	RetryOf    string `json:"retry_of,omitempty" doc:"The run that this one repeats."`
+	ParentID   string `json:"parent_id,omitempty" doc:"The run that started this one."`
+	RootID     string `json:"root_id,omitempty" doc:"The first run of the tree."`
+	Depth      int    `json:"depth" doc:"How many runs are above this one."`
+}
+
+// approvalBody is a run's need to be approved, and what became of it.
+type approvalBody struct {
+	Why         string     `json:"why" doc:"For people."`
+	RequestedAt time.Time  `json:"requested_at"`
+	Deadline    time.Time  `json:"deadline" doc:"Without a decision the run expires then."`
+	Decision    string     `json:"decision,omitempty" doc:"approved or denied; absent: nobody has decided."`
+	DecidedBy   string     `json:"decided_by,omitempty" doc:"A person, an API key, or an operator's tool."`
+	Note        string     `json:"note,omitempty"`
+	DecidedAt   *time.Time `json:"decided_at,omitempty"`
+	InputEdited bool       `json:"input_edited" doc:"The approver has changed the input."`
+}
+
+// queuedBody is where a run stands in the queue.
+type queuedBody struct {
+	Position int       `json:"position" doc:"1: it is the next one for this limit."`
+	Reason   string    `json:"reason" doc:"For people." example:"the limit of the team: 5 runs at once"`
+	Scope    string    `json:"scope" doc:"Whose limit it is: platform, quota, organization, team, user, agent or publisher." example:"team"`
+	Bound    string    `json:"bound" doc:"Which number of the limit: concurrent_runs, cpu_millis or memory_mib." example:"concurrent_runs"`
+	Limit    int64     `json:"limit" example:"5"`
+	Since    time.Time `json:"since"`
+}
+
+// runWebhook is the address that was told to be told of one run.
+type runWebhook struct {
+	ID     string `json:"id" example:"whk_01jd3m0f9zq4x8v5c7n2b6k1ta"`
+	Secret string `json:"secret" doc:"The key that signs the messages. Shown once: nobody can read it again." example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
 }
 
 type attemptBody struct {
@@ -66,6 +112,10 @@ type runURLs struct {
 	Output   string `json:"output"`
 	Plan     string `json:"plan"`
 	Receipt  string `json:"receipt"`
+	Retry    string `json:"retry" doc:"POST here to start the run again, when it has ended."`
+	Children string `json:"children"`
+	Approve  string `json:"approve,omitempty" doc:"While the run waits for an approval."`
+	Deny     string `json:"deny,omitempty" doc:"While the run waits for an approval."`
 	Web      string `json:"web,omitempty"`
 	Temporal string `json:"temporal,omitempty" doc:"The run's workflow, for operators."`
 }
@@ -81,6 +131,8 @@ func (a *app) runSummary(run product.Run) runBody {
 		Status: string(run.Status), Reason: string(run.Reason), Cause: string(run.Cause), Message: run.Message,
 		CreatedAt: run.CreatedAt.UTC(), QueueDeadline: when(run.QueueDeadline),
 		StartedAt: when(run.StartedAt), FinishedAt: when(run.FinishedAt),
+		Origin: originBodyOf(run.Origin), TeamID: string(run.TeamID), Priority: run.Request.Priority,
+		Approval: approvalBodyOf(run.Approval), DataRemovedAt: when(run.DataRemovedAt),
 		InputBytes: run.InputSize, Labels: run.Labels, URLs: a.runURLs(run),
 		LogTruncated: run.Log != nil && run.Log.Truncated,
 		Cost:         amountBodyOrNil(run.Cost), MaxCost: amountBodyOrNil(run.Request.MaxCost),
@@ -112,6 +164,9 @@ func (a *app) runWhole(ctx context.Context, run product.Run) runBody {
 		})
 	}
 	body.Deadline = deadlineOf(run)
+	if run.Status == product.StatusQueued {
+		a.showWait(ctx, run, &body)
+	}
 	if run.Output == nil || run.Output.Size > maxInlineOutput || !run.Status.Terminal() {
 		return body
 	}
@@ -123,6 +178,42 @@ func (a *app) runWhole(ctx context.Context, run product.Run) runBody {
 	}
 	body.Output = output
 	return body
+}
+
+// showWait says what a queued run waits for. Where that is not known at the moment
+// it is left out: the rest of the run is worth an answer.
+func (a *app) showWait(ctx context.Context, run product.Run, body *runBody) {
+	wait, err := a.Control.Waiting(ctx, run.ID)
+	if err != nil {
+		a.Log.WarnContext(ctx, "place in the queue not shown", "run_id", run.ID, "error", err, "request_id", requestOf(ctx).id)
+	}
+	if err != nil || wait == nil {
+		return
+	}
+	body.Queued, body.QueuePosition = new(queuedBodyOf(*wait)), new(wait.Position)
+}
+
+func queuedBodyOf(w product.Wait) queuedBody {
+	return queuedBody{
+		Position: w.Position, Reason: w.Reason(), Scope: string(w.Scope.Kind), Bound: string(w.Bound), Limit: w.Limit, Since: w.Since.UTC(),
+	}
+}
+
+func originBodyOf(o product.Origin) originBody {
+	return originBody{
+		Kind: string(o.Kind), ScheduleID: string(o.ScheduleID), RetryOf: string(o.RetryOf),
+		ParentID: string(o.ParentID), RootID: string(o.RootID), Depth: o.Depth,
+	}
+}
+
+func approvalBodyOf(a *product.Approval) *approvalBody {
+	if a == nil {
+		return nil
+	}
+	return &approvalBody{
+		Why: a.Why, RequestedAt: a.RequestedAt.UTC(), Deadline: a.Deadline.UTC(), Decision: string(a.Decision),
+		DecidedBy: a.DecidedBy, Note: a.Note, DecidedAt: when(a.DecidedAt), InputEdited: a.InputEdited,
+	}
 }
 
 // deadlineOf is when the last attempt's process is asked to stop.
@@ -144,6 +235,10 @@ func (a *app) runURLs(run product.Run) runURLs {
 	urls := runURLs{
 		Self: self, Cancel: self + "/cancel", Logs: self + "/logs", Events: self + "/events",
 		Output: self + "/output", Plan: self + "/plan", Receipt: self + "/receipt",
+		Retry: self + "/retry", Children: self + "/children",
+	}
+	if run.Status == product.StatusWaitingApproval {
+		urls.Approve, urls.Deny = self+"/approve", self+"/deny"
 	}
 	if a.WebURL != "" {
 		urls.Web = a.WebURL + "/runs/" + string(run.ID)
@@ -166,49 +261,4 @@ func when(t time.Time) *time.Time {
 		return nil
 	}
 	return new(t.UTC())
-}
-
-// planBody is the resolved intent of a run.
-type planBody struct {
-	Version        string            `json:"version"`
-	Image          string            `json:"image"`
-	Command        []string          `json:"command"`
-	Env            map[string]string `json:"env,omitempty"`
-	Resources      planResources     `json:"resources"`
-	Deadlines      planDeadlines     `json:"deadlines"`
-	MaxAttempts    int               `json:"max_attempts"`
-	MaxOutputBytes int64             `json:"max_output_bytes"`
-	MaxLogBytes    int64             `json:"max_log_bytes"`
-	EntitlementID  string            `json:"entitlement_id"`
-	PriceID        string            `json:"price_id,omitempty" doc:"The price that the run keeps. Absent: it is free."`
-	Budget         *amountBody       `json:"budget,omitempty" doc:"What the run may cost at most."`
-	BudgetBound    bool              `json:"budget_bound,omitempty" doc:"The run deadline is what the budget pays for: reaching it ends the run as budget_exhausted."`
-	ResolvedAt     time.Time         `json:"resolved_at"`
-}
-
-type planResources struct {
-	CPUMillis int64 `json:"cpu_millis"`
-	MemoryMiB int64 `json:"memory_mib"`
-	DiskMiB   int64 `json:"disk_mib"`
-}
-
-type planDeadlines struct {
-	QueueSeconds int64 `json:"queue_seconds"`
-	StartSeconds int64 `json:"start_seconds"`
-	RunSeconds   int64 `json:"run_seconds"`
-	GraceSeconds int64 `json:"grace_seconds"`
-}
-
-func planBodyOf(p product.Plan) planBody {
-	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
-	return planBody{
-		Version: p.Version, Image: p.Image, Command: p.Command, Env: p.Env,
-		Resources: planResources(p.Resources),
-		Deadlines: planDeadlines{
-			QueueSeconds: seconds(p.Deadlines.Queue), StartSeconds: seconds(p.Deadlines.Start),
-			RunSeconds: seconds(p.Deadlines.Run), GraceSeconds: seconds(p.Deadlines.Grace),
-		},
-		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
-		EntitlementID: string(p.EntitlementID), PriceID: string(p.PriceID), Budget: amountBodyOrNil(p.Budget), BudgetBound: p.BudgetBound, ResolvedAt: p.ResolvedAt.UTC(),
-	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,19 +13,39 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
-	"agentmarket/marketplace"
-	"agentmarket/money"
+	"agentmarket/launch"
 	"agentmarket/product"
 )
 
 type startRunRequest struct {
 	Input               json.RawMessage   `json:"input" doc:"Any JSON value that matches the agent's input schema; at most 896 KiB." example:"{\"prompt\": \"hello world\"}"`
 	Version             string            `json:"version,omitempty" maxLength:"64" doc:"A number, a channel, or latest; it is pinned now. Default: what your organization has installed, or else the channel stable; for the publisher latest." example:"1.2.0"`
+	Team                string            `json:"team,omitempty" maxLength:"40" doc:"The team of yours that the run is for: its policy and its limits count, too. Default: your only one, if you are in one." example:"team_01jd3m0f9zq4x8v5c7n2b6k1ta"`
 	RunTimeoutSeconds   int64             `json:"run_timeout_seconds,omitempty" minimum:"1" maximum:"86400" doc:"Bounds the agent's process. Default, and at most: what the agent's manifest says."`
 	QueueTimeoutSeconds int64             `json:"queue_timeout_seconds,omitempty" minimum:"1" maximum:"86400" doc:"After it the run expires instead of starting. Default: one hour."`
 	MaxCost             *amountBody       `json:"max_cost,omitempty" doc:"The run ends as budget_exhausted rather than cost more."`
+	Resources           *startResources   `json:"resources,omitempty" doc:"Less than the agent's manifest asks for."`
+	Retry               *startRetry       `json:"retry,omitempty"`
+	Priority            int               `json:"priority,omitempty" minimum:"-10" maximum:"10" doc:"Orders your own waiting runs: the higher first."`
 	Labels              map[string]string `json:"labels,omitempty" maxProperties:"32" doc:"For finding runs again. Keys: 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first. Values: at most 256 bytes."`
+	Webhook             *startWebhook     `json:"webhook,omitempty" doc:"Is told of this run alone, besides the webhooks of your organization."`
+	Parent              string            `json:"parent,omitempty" maxLength:"40" doc:"The run of your organization that starts this one. It is canceled when that one ends, and shares its budget." example:"run_01jd3m0f9zq4x8v5c7n2b6k1ta"`
 }
+
+type (
+	startResources struct {
+		CPUMillis int64 `json:"cpu_millis,omitempty" minimum:"1" maximum:"64000" doc:"Thousandths of a core."`
+		MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"1" maximum:"262144"`
+		DiskMiB   int64 `json:"disk_mib,omitempty" minimum:"1" maximum:"102400"`
+	}
+	startRetry struct {
+		MaxAttempts int `json:"max_attempts" minimum:"1" maximum:"10" doc:"How many attempts may end with a failure of the agent, as far as its manifest allows. Failures of the platform are retried anyway."`
+	}
+	startWebhook struct {
+		URL    string `json:"url" minLength:"1" maxLength:"2000" doc:"https, at a public address; without credentials and without a fragment." example:"https://hooks.example.com/agentmarket"`
+		Secret string `json:"secret,omitempty" minLength:"1" maxLength:"100" doc:"Your own: whsec_ and 24 to 64 bytes in base64. Default: one is made, and shown in the answer." example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
+	}
+)
 
 type startRunInput struct {
 	Publisher      string `path:"publisher" doc:"The organization that publishes the agent." example:"acme"`
@@ -45,46 +66,99 @@ type startRunAnswer struct {
 const (
 	maxLabels     = 32
 	maxLabelValue = 256
-	// engineBudget is how long a request waits for the engine to hear of it.
-	engineBudget = 2 * time.Second
 )
 
 var labelKey = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62})$`)
 
-// start is a request to start a run, read and well-formed.
-type start struct {
-	publisher, name string
-	version         string
-	input           []byte
-	request         product.Request
-	labels          map[string]string
-	key             *product.IdempotencyKey
-}
-
 func (a *app) startRun(ctx context.Context, in *startRunInput) (*startRunAnswer, error) {
-	r := requestOf(ctx)
-	key, err := idempotencyKey(r)
+	s, err := a.startOf(ctx, in.Publisher, in.Name, in.Body)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLabels(in.Body.Labels); err != nil {
-		return nil, err
+	return a.answerStart(ctx, s)
+}
+
+// startOf reads a request to start a run.
+func (a *app) startOf(ctx context.Context, publisher, name string, body startRunRequest) (launch.Start, error) {
+	if err := checkLabels(body.Labels); err != nil {
+		return launch.Start{}, err
 	}
-	var most money.Amount
-	if in.Body.MaxCost != nil {
-		if most, err = a.amount(*in.Body.MaxCost, "/max_cost"); err != nil {
-			return nil, err
+	s := launch.Start{
+		Caller: caller(ctx), Publisher: publisher, Name: name, TeamID: ids.Team(body.Team), Version: body.Version,
+		Input: body.Input, Labels: body.Labels,
+		Request: product.Request{
+			RunTimeout:   time.Duration(body.RunTimeoutSeconds) * time.Second,
+			QueueTimeout: time.Duration(body.QueueTimeoutSeconds) * time.Second,
+			Priority:     body.Priority,
+			Mode:         modeOf(ctx),
+		},
+	}
+	var err error
+	if body.MaxCost != nil {
+		if s.Request.MaxCost, err = a.amount(*body.MaxCost, "/max_cost"); err != nil {
+			return launch.Start{}, err
 		}
 	}
-	run, created, err := a.start(ctx, start{
-		publisher: in.Publisher, name: in.Name, version: in.Body.Version,
-		input: in.Body.Input, labels: in.Body.Labels, key: key,
-		request: product.Request{
-			RunTimeout:   time.Duration(in.Body.RunTimeoutSeconds) * time.Second,
-			QueueTimeout: time.Duration(in.Body.QueueTimeoutSeconds) * time.Second,
-			MaxCost:      most,
-		},
-	})
+	if body.Resources != nil {
+		s.Request.Resources = product.Resources(*body.Resources)
+	}
+	if body.Retry != nil {
+		s.Request.Attempts = body.Retry.MaxAttempts
+	}
+	if body.Parent != "" {
+		if err := known(ids.PrefixRun, body.Parent, "parent"); err != nil {
+			return launch.Start{}, err
+		}
+		s.Origin = product.Origin{Kind: product.OriginChild, ParentID: ids.Run(body.Parent)}
+	}
+	s.Webhook, err = a.webhookOf(s.OrgID, body.Webhook)
+	return s, err
+}
+
+// modeOf is sync for a caller who waits for the end of his run, and else nothing,
+// which is async.
+func modeOf(ctx context.Context) product.Mode {
+	if preferredWait(requestOf(ctx).header) > 0 {
+		return product.ModeSync
+	}
+	return ""
+}
+
+// webhookOf reads the address that comes with the start of a run.
+func (a *app) webhookOf(org ids.Org, body *startWebhook) (*product.Endpoint, error) {
+	if body == nil {
+		return nil, nil //nolint:nilnil // no webhook is not an error
+	}
+	e, err := product.NewEndpoint(org, body.URL, body.Secret, a.WebhookInsecure, a.Now())
+	if err != nil {
+		return nil, below("/webhook", err)
+	}
+	return &e, nil
+}
+
+// below returns an error about a part of a request as one about the whole.
+func below(pointer string, err error) error {
+	var wrong *fault.Error
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	moved := *wrong
+	moved.Fields = slices.Clone(wrong.Fields)
+	for i := range moved.Fields {
+		moved.Fields[i].Pointer = pointer + moved.Fields[i].Pointer
+	}
+	return &moved
+}
+
+// answerStart starts a run, unless the request made one before, and waits for its
+// end as the caller prefers.
+func (a *app) answerStart(ctx context.Context, s launch.Start) (*startRunAnswer, error) {
+	r := requestOf(ctx)
+	var err error
+	if s.Key, err = idempotencyKey(r); err != nil {
+		return nil, err
+	}
+	run, created, err := a.start(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -101,142 +175,10 @@ func (a *app) startRun(ctx context.Context, in *startRunInput) (*startRunAnswer,
 		}
 	}
 	answer.Body = a.runWhole(ctx, run)
+	if created && s.Webhook != nil {
+		answer.Body.Webhook = &runWebhook{ID: string(s.Webhook.ID), Secret: s.Webhook.Secret.Reveal()}
+	}
 	return answer, nil
-}
-
-// start checks who may run what with which input, stores the run, and tells the
-// engine. From the moment that the run is stored nothing that happens to this
-// request or to the engine stops it. The second result is false for a run that
-// the same request made before, whatever has happened to the right since.
-//
-// The check here spares a denied caller a run that would be rejected; the one of
-// the workflow decides.
-func (a *app) start(ctx context.Context, s start) (product.Run, bool, error) {
-	from := requestOf(ctx).caller
-	if s.key != nil {
-		run, err := a.Runs.RunOfKey(ctx, from.OrgID, *s.key)
-		if err == nil {
-			return a.startedBefore(ctx, run)
-		}
-		if !fault.Is(err, fault.NotFound) {
-			return product.Run{}, false, err
-		}
-	}
-	agent, version, err := a.admissible(ctx, s)
-	if err != nil {
-		return product.Run{}, false, err
-	}
-	queue := s.request.QueueTimeout
-	if queue == 0 {
-		queue = product.DefaultQueueTimeout
-	}
-	now := a.Now()
-	run, created, err := a.Runs.CreateRun(ctx, product.Run{
-		ID: ids.New[ids.Run](ids.PrefixRun), OrgID: from.OrgID, KeyID: from.KeyID, UserID: from.UserID,
-		AgentID: agent.ID, Agent: agent.FullName(),
-		VersionID: version.ID, Version: version.Number, Image: version.Image,
-		Status: product.StatusQueued, Labels: s.labels, Request: s.request,
-		CreatedAt: now, QueueDeadline: now.Add(queue),
-	}, s.input, s.key)
-	if err != nil {
-		return product.Run{}, false, err
-	}
-	if !created {
-		return a.startedBefore(ctx, run)
-	}
-	a.dispatch(ctx, run)
-	return run, true, nil
-}
-
-func (a *app) startedBefore(ctx context.Context, run product.Run) (product.Run, bool, error) {
-	if run.Status == product.StatusQueued {
-		a.dispatch(ctx, run)
-	}
-	return run, false, nil
-}
-
-// admissible finds what is to run, and checks the right, the money and the input.
-func (a *app) admissible(ctx context.Context, s start) (product.Agent, product.Version, error) {
-	agent, claim, err := a.claim(ctx, s.publisher, s.name)
-	if err != nil {
-		return product.Agent{}, product.Version{}, err
-	}
-	version, err := a.version(ctx, agent, claim, s.version)
-	if fault.Is(err, fault.NotFound) { // a preview: the right comes first
-		if _, denial := claim.Decide(marketplace.Subject{MaxCost: s.request.MaxCost}, a.Now()); denial != nil {
-			return product.Agent{}, product.Version{}, a.denied(ctx, agent, denial)
-		}
-	}
-	if err != nil {
-		return product.Agent{}, product.Version{}, err
-	}
-	who, now := requestOf(ctx).caller, a.Now()
-	spending, err := a.spendingFor(ctx, claim)
-	if err != nil {
-		return product.Agent{}, product.Version{}, err
-	}
-	trial := product.Run{OrgID: who.OrgID, UserID: who.UserID, Request: s.request}
-	if _, err := claim.Admit(trial, marketplace.SubjectOf(version, s.request, a.Limits), spending, a.Policy, now); err != nil {
-		return product.Agent{}, product.Version{}, a.denied(ctx, agent, err)
-	}
-	return agent, version, checkInput(version, s.input)
-}
-
-// spendingFor reads the spend limits where money may be spent.
-func (a *app) spendingFor(ctx context.Context, claim marketplace.Claim) (marketplace.Spending, error) {
-	if claim.OrgID == claim.Publisher || claim.Price == nil && len(claim.Entitlements) == 0 {
-		return marketplace.Spending{}, nil
-	}
-	return a.Marketplace.Spending(ctx, claim.OrgID, requestOf(ctx).caller.UserID, marketplace.MonthOf(a.Now()))
-}
-
-// dispatch tells the engine what is stored of a run, within a short budget and
-// whether or not the client is still there. What it cannot say stays due in the
-// store, and the relay says it.
-func (a *app) dispatch(ctx context.Context, run product.Run) {
-	detached := context.WithoutCancel(ctx)
-	engine, cancel := context.WithTimeout(detached, engineBudget)
-	defer cancel()
-	err := a.Engine.StartRun(engine, run)
-	if err == nil && run.Cancel != nil {
-		if err = a.Engine.CancelRun(engine, run); fault.Is(err, fault.NotFound) {
-			err = nil // it has ended
-		}
-	}
-	if err == nil {
-		store, cancel := context.WithTimeout(detached, engineBudget)
-		defer cancel()
-		err = a.Runs.Dispatched(store, run)
-	}
-	if err != nil {
-		a.Log.WarnContext(ctx, "run left to the relay", "run_id", run.ID, "error", err,
-			"request_id", requestOf(ctx).id)
-	}
-}
-
-// awaitEnd waits for the end of a run and returns its record as it is then, or
-// as it was when the time was up. An engine that does not answer, or has not
-// heard of the run yet, is asked again.
-func (a *app) awaitEnd(ctx context.Context, run product.Run, wait time.Duration) product.Run {
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for pause := shortPause; !run.Status.Terminal(); pause = longer(pause) {
-		err := a.Engine.WaitRun(waiting, run.ID)
-		// The last look is worth it when the time is up, too.
-		if seen, lookErr := a.Runs.Run(ctx, run.ID); lookErr == nil {
-			run = seen
-		}
-		if run.Status.Terminal() || waiting.Err() != nil {
-			break
-		}
-		if err != nil {
-			a.Log.DebugContext(ctx, "wait for the end of a run interrupted", "run_id", run.ID, "error", err)
-		}
-		if sleep(waiting, pause) != nil {
-			break
-		}
-	}
-	return run
 }
 
 func checkLabels(labels map[string]string) error {

@@ -44,7 +44,7 @@ func TestStartStoresARunAndTellsTheEngine(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, f.org.ID, run.OrgID)
 	require.True(t, ids.Valid(ids.PrefixKey, string(run.KeyID)))
-	require.Equal(t, product.Request{RunTimeout: time.Minute, QueueTimeout: 90 * time.Second}, run.Request)
+	require.Equal(t, product.Request{RunTimeout: time.Minute, QueueTimeout: 90 * time.Second, VersionRule: product.RuleLatest}, run.Request)
 	require.Equal(t, now.Add(90*time.Second), run.QueueDeadline)
 	require.Equal(t, map[string]string{"team": "x"}, run.Labels)
 	input, err := f.runs.Input(t.Context(), id)

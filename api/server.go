@@ -15,6 +15,7 @@ import (
 
 	"agentmarket/ids"
 	"agentmarket/infra"
+	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/product"
 )
@@ -27,8 +28,12 @@ type Engine interface {
 	StartRun(ctx context.Context, run product.Run) error
 	// CancelRun passes on the request to cancel that the run carries.
 	CancelRun(ctx context.Context, run product.Run) error
+	// Decided tells the workflow of a run that its approval was decided.
+	Decided(ctx context.Context, run product.Run) error
 	// WaitRun returns nil when the workflow of a run has ended.
 	WaitRun(ctx context.Context, run ids.Run) error
+	// SlotFreed tells the workflow of a run in the queue that it was given a slot.
+	SlotFreed(ctx context.Context, run ids.Run) error
 }
 
 // RunStore keeps the execution records, and finds them by request.
@@ -78,7 +83,10 @@ type Server struct {
 	Channels    product.ChannelStore
 	Names       product.AgentNames
 	Runs        RunStore
+	Bodies      product.RunBodies
+	Control     product.ControlStore
 	Engine      Engine
+	Schedules   ScheduleEngine
 	Logs        Logs
 	Blobs       Blobs
 
@@ -96,6 +104,10 @@ type Server struct {
 	Payments marketplace.PaymentProvider
 	// Identity verifies tokens of people. nil: callers have API keys.
 	Identity marketplace.IdentityProvider
+
+	// WebhookInsecure lets webhooks be at http:// addresses, as the sender must be
+	// told, too: see webhooks.Config.
+	WebhookInsecure bool
 
 	// Checks are the dependencies that GET /readyz asks, by the name that it
 	// reports. Each has two seconds. None means always ready.
@@ -135,6 +147,7 @@ const defaultMaxFollowers = 256
 // app is a Server that serves: with defaults filled in and with its state.
 type app struct {
 	Server
+	launcher  *launch.Launcher
 	spec      huma.API
 	actions   map[string]marketplace.Action // by operation
 	bodies    map[string]*jsonschema.Schema // by operation; nothing for calls without a body
@@ -157,6 +170,10 @@ func (s *Server) app() (*app, http.Handler) {
 	quietGin()
 	a := &app{Server: *s, actions: map[string]marketplace.Action{}, touches: make(chan struct{}, 8)}
 	a.fillDefaults()
+	a.launcher = &launch.Launcher{
+		Market: a.Marketplace, Agents: a.Agents, Channels: a.Channels, Runs: a.Runs, Control: a.Control,
+		Limits: a.Limits, Policy: a.Policy, Now: a.Now,
+	}
 	a.limits = newLimiter(a.RateLimit)
 	a.followers = make(chan struct{}, a.MaxFollowers)
 
@@ -173,6 +190,7 @@ func (s *Server) app() (*app, http.Handler) {
 	a.routeSmokeTest()
 	a.routeAgents()
 	a.routeRuns()
+	a.routeSchedules()
 	a.routeOrganizations()
 	a.routeMembers()
 	a.routeKeys()
@@ -180,6 +198,9 @@ func (s *Server) app() (*app, http.Handler) {
 	a.routeCatalog()
 	a.routeBuying()
 	a.routeBilling()
+	a.routePolicies()
+	a.routeLimits()
+	a.routeWebhooks()
 	a.routePlatform()
 	a.routeStreams()
 	described := descriptionOf(a.spec.OpenAPI())

@@ -9,6 +9,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/infra"
+	"agentmarket/launch"
 	"agentmarket/product"
 )
 
@@ -46,7 +47,7 @@ func (a *app) routeSmokeTest() {
 		description: "The shortest way from a prompt to a Kubernetes Job. On the computer that serves it may work without an API key; " +
 			"with a key the run belongs to the key's organization.",
 		problems: append(denials(), "smoke_test_disabled", "agent_not_found", "version_not_found",
-			"input_invalid", "idempotency_key_invalid", "idempotency_key_reused"),
+			string(product.ReasonPlanInvalid), "input_invalid", "idempotency_key_invalid", "idempotency_key_reused"),
 	}, a.scheduleJob)
 }
 
@@ -66,8 +67,8 @@ func (a *app) scheduleJob(ctx context.Context, in *smokeTestInput) (*smokeTestAn
 		return nil, fmt.Errorf("encode prompt: %w", err)
 	}
 	publisher, name, _ := strings.Cut(a.SmokeTest.Agent, "/")
-	run, created, err := a.start(ctx, start{
-		publisher: publisher, name: name, version: product.Latest, input: input, key: key,
+	run, created, err := a.start(ctx, launch.Start{
+		Caller: caller(ctx), Publisher: publisher, Name: name, Version: product.Latest, Input: input, Key: key,
 	})
 	if err != nil {
 		return nil, err

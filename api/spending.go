@@ -8,6 +8,7 @@ import (
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/marketplace"
+	"agentmarket/product"
 )
 
 // spendLimitBody is a hard limit that an organization set itself.
@@ -69,6 +70,10 @@ type limitsBody struct {
 	Limits  limitsSet   `json:"limits"`
 	Current currentUse  `json:"current"`
 	Spend   []spendUsed `json:"spend" doc:"Each spend limit of a month beside what is spent, without those of other people."`
+	// What bounds runs, see limits_bodies.go.
+	Quota limitBody       `json:"quota" doc:"What the platform allows the organization."`
+	Teams []teamLimitBody `json:"teams" doc:"The limits of teams."`
+	Users []userLimitBody `json:"users" doc:"The limits of people."`
 }
 
 type limitsSet struct {
@@ -79,6 +84,7 @@ type limitsSet struct {
 	MaxAttempts          int   `json:"max_attempts"`
 	MaxAPIKeys           int   `json:"max_api_keys"`
 	MaxTeams             int   `json:"max_teams"`
+	limitNumbers
 }
 
 type currentUse struct {
@@ -86,6 +92,7 @@ type currentUse struct {
 	Spent  amountBody `json:"spent" doc:"In the month."`
 	Held   amountBody `json:"held" doc:"Set aside for runs that go on."`
 	Wallet walletBody `json:"wallet"`
+	limitUse
 }
 
 type spendUsed struct {
@@ -241,5 +248,31 @@ func (a *app) getLimits(ctx context.Context, in *orgInput) (*limitsAnswer, error
 			body.Spend = append(body.Spend, spendUsed{spendLimitBodyOf(l), in1(used.Spent.Micros + used.Held.Micros)})
 		}
 	}
+	if err := a.addRunLimits(ctx, org.ID, &body); err != nil {
+		return nil, err
+	}
 	return &limitsAnswer{body}, nil
+}
+
+// addRunLimits completes an answer by what bounds the runs of an organization.
+func (a *app) addRunLimits(ctx context.Context, org ids.Org, body *limitsBody) error {
+	own, err := a.Control.LimitsOf(ctx, org)
+	if err != nil {
+		return err
+	}
+	quota := product.Scope{Kind: product.ScopeQuota, ID: string(org)}
+	scopes := []product.Scope{quota}
+	for _, l := range own {
+		scopes = append(scopes, l.Scope)
+	}
+	limits, usages, err := a.Control.Limits(ctx, scopes, a.Now())
+	if err != nil {
+		return err
+	}
+	found := foundLimitsOf(limits, usages)
+	body.Quota = found.body(quota)
+	runs := found.own(org)
+	body.Limits.limitNumbers, body.Current.limitUse = runs.Limits, runs.Current
+	body.Teams, body.Users = found.teamsAndUsers(own)
+	return nil
 }

@@ -23,7 +23,7 @@ func (a *app) routeStreams() {
 			"A run without a log yet has an empty one. With follow=true the answer begins when there is something to read, " +
 			"goes on over all attempts, and ends with the run.",
 		content:  map[string]*huma.MediaType{"text/plain": text},
-		problems: []string{"run_not_found", "too_many_streams"},
+		problems: []string{"run_not_found", "data_removed", "too_many_streams"},
 	}, a.getLogs)
 	events := a.spec.OpenAPI().Components.Schemas
 	handle(a, route{

@@ -123,15 +123,24 @@ func (a *app) getTeam(ctx context.Context, in *teamInput) (*teamAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	teams, err := a.Marketplace.Teams(ctx, org.ID)
+	team, err := a.team(ctx, org.ID, in.Team)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(teams, func(t marketplace.Team) bool { return string(t.ID) == in.Team })
-	if i < 0 {
-		return nil, fault.Newf(fault.NotFound, "team_not_found", "there is no team %s", in.Team)
+	return &teamAnswer{teamBodyOf(org, team)}, nil
+}
+
+// team finds a team of an organization.
+func (a *app) team(ctx context.Context, org ids.Org, id string) (marketplace.Team, error) {
+	teams, err := a.Marketplace.Teams(ctx, org)
+	if err != nil {
+		return marketplace.Team{}, err
 	}
-	return &teamAnswer{teamBodyOf(org, teams[i])}, nil
+	i := slices.IndexFunc(teams, func(t marketplace.Team) bool { return string(t.ID) == id })
+	if i < 0 {
+		return marketplace.Team{}, fault.Newf(fault.NotFound, "team_not_found", "there is no team %s", id)
+	}
+	return teams[i], nil
 }
 
 func (a *app) deleteTeam(ctx context.Context, in *teamInput) (*emptyAnswer, error) {

@@ -16,10 +16,14 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"agentmarket/e2e"
+	"agentmarket/internal/simulate"
 	"agentmarket/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	simulate.Main()
+	testenv.Main(m)
+}
 
 // BenchmarkRunLatency compares a whole run, from the POST with Prefer: wait to
 // the answer with the result, with a bare Pod (create to Succeeded, seen by a

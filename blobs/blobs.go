@@ -67,6 +67,14 @@ func (s *Store) Get(ctx context.Context, b product.Blob) ([]byte, error) {
 	return body, nil
 }
 
+// Delete removes a body. One that is not there is removed already.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fault.Wrap(fault.Unavailable, err, "delete blob "+key)
+	}
+	return nil
+}
+
 // Accessible checks that the store answers, for readiness.
 func (s *Store) Accessible(ctx context.Context) error {
 	ok, err := s.bucket.IsAccessible(ctx)

@@ -59,3 +59,18 @@ func TestMissingBodyIsNotFound(t *testing.T) {
 	require.True(t, fault.Is(err, fault.NotFound))
 	require.NoError(t, store.Accessible(t.Context()))
 }
+
+func TestDeleteAndRepeat(t *testing.T) {
+	store := open(t)
+	b, err := store.Put(t.Context(), "runs/run_1/output.json", "application/json", []byte(`{}`))
+	require.NoError(t, err)
+	kept, err := store.Put(t.Context(), "runs/run_1/attempts/1/log.txt", "text/plain", []byte("hello"))
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, store.Delete(t.Context(), b.Key))
+	}
+	_, err = store.Get(t.Context(), b)
+	require.True(t, fault.Is(err, fault.NotFound))
+	_, err = store.Get(t.Context(), kept)
+	require.NoError(t, err)
+}

@@ -35,22 +35,17 @@ func workflowID(run ids.Run) string { return string(run) }
 // StartRun starts the workflow of a run. Starting it again changes nothing. A
 // Temporal that cannot answer is fault.Unavailable.
 func (c *Conductor) StartRun(ctx context.Context, run product.Run) error {
+	in := workflows.AgentRunInput{RunID: run.ID, OrgID: run.OrgID, AgentID: run.AgentID, Agent: run.Agent}
+	summary, details, attributes := workflows.ShowRun(in, run.Version)
 	_, err := c.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       workflowID(run.ID),
 		TaskQueue:                workflows.QueueProduct,
 		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            run.Agent + " " + run.Version,
-		StaticDetails: "Run `" + string(run.ID) + "` of **" + run.Agent + "** version " + run.Version + ".\n\n" +
-			"Jobs and pods: `kubectl get jobs,pods -A -l agentmarket.dev/run-id=" + string(run.ID) + "`",
-		TypedSearchAttributes: temporal.NewSearchAttributes(
-			workflows.OrgIDKey.ValueSet(string(run.OrgID)),
-			workflows.AgentIDKey.ValueSet(string(run.AgentID)),
-			workflows.RunStatusKey.ValueSet(string(product.StatusQueued)),
-		),
-	}, workflows.AgentRun, workflows.AgentRunInput{
-		RunID: run.ID, OrgID: run.OrgID, AgentID: run.AgentID, Agent: run.Agent,
-	})
+		StaticSummary:            summary,
+		StaticDetails:            details,
+		TypedSearchAttributes:    attributes,
+	}, workflows.AgentRun, in)
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	if errors.As(err, &started) { // it has run and ended: it was started
 		return nil
@@ -71,6 +66,19 @@ func (c *Conductor) CancelRun(ctx context.Context, run product.Run) error {
 		signal.GraceSeconds = new(int(*g / time.Second))
 	}
 	return c.signal(ctx, run.ID, workflows.SignalCancel, signal)
+}
+
+// Decided tells the workflow of a run that its approval was decided. What the
+// decision is, the record says. A workflow that does not exist (yet) or has ended
+// is fault.NotFound.
+func (c *Conductor) Decided(ctx context.Context, run product.Run) error {
+	return c.signal(ctx, run.ID, workflows.SignalDecide, workflows.DecideSignal{})
+}
+
+// SlotFreed tells the workflow of a run in the queue that it was given a slot. A
+// workflow that has ended is fault.NotFound.
+func (c *Conductor) SlotFreed(ctx context.Context, run ids.Run) error {
+	return c.signal(ctx, run, workflows.SignalSlotFreed, nil)
 }
 
 // WaitRun waits until the workflow of a run has ended, or the context has. It

@@ -32,8 +32,8 @@ var (
 
 // engine writes down what it is told.
 type engine struct {
-	said                []string
-	startErr, cancelErr error
+	said                            []string
+	startErr, cancelErr, decidedErr error
 }
 
 func (e *engine) StartRun(_ context.Context, run product.Run) error {
@@ -44,6 +44,11 @@ func (e *engine) StartRun(_ context.Context, run product.Run) error {
 func (e *engine) CancelRun(_ context.Context, run product.Run) error {
 	e.said = append(e.said, "cancel "+string(run.ID))
 	return e.cancelErr
+}
+
+func (e *engine) Decided(_ context.Context, run product.Run) error {
+	e.said = append(e.said, "decided "+string(run.ID))
+	return e.decidedErr
 }
 
 // runs keeps one run; what a test does not fake panics.
@@ -80,6 +85,13 @@ func (s *runs) UpdateRun(_ context.Context, _ ids.Run, change func(*product.Run)
 func TestDispatch(t *testing.T) {
 	queued := product.Run{ID: "run_1", Status: product.StatusQueued}
 	canceled := product.Run{ID: "run_1", Status: product.StatusCanceling, Cancel: &product.Cancel{}}
+	approved := product.Run{ID: "run_1", Status: product.StatusQueued, Approval: &product.Approval{Decision: product.DecisionApproved}}
+	denied := product.Run{ID: "run_1", Status: product.StatusWaitingApproval, Approval: &product.Approval{Decision: product.DecisionDenied}}
+	waiting := product.Run{ID: "run_1", Status: product.StatusWaitingApproval, Approval: &product.Approval{}}
+	begun := approved
+	begun.Status = product.StatusStarting
+	approvedAndCanceled := approved
+	approvedAndCanceled.Status, approvedAndCanceled.Cancel = product.StatusCanceling, &product.Cancel{}
 	for _, tt := range []struct {
 		name       string
 		run        product.Run
@@ -93,6 +105,13 @@ func TestDispatch(t *testing.T) {
 		{"the workflow has ended", canceled, engine{cancelErr: none}, []string{"start run_1", "cancel run_1"}, nil, true},
 		{"engine down", canceled, engine{startErr: away}, []string{"start run_1"}, away, false},
 		{"engine down at the cancel", canceled, engine{cancelErr: away}, []string{"start run_1", "cancel run_1"}, away, false},
+		{"approved", approved, engine{}, []string{"start run_1", "decided run_1"}, nil, true},
+		{"denied", denied, engine{}, []string{"start run_1", "decided run_1"}, nil, true},
+		{"waits for a decision", waiting, engine{}, []string{"start run_1"}, nil, true},
+		{"approved, and has begun", begun, engine{}, []string{"start run_1"}, nil, true},
+		{"approved, and is to be canceled", approvedAndCanceled, engine{}, []string{"start run_1", "cancel run_1"}, nil, true},
+		{"nobody waits for the decision", approved, engine{decidedErr: none}, []string{"start run_1", "decided run_1"}, nil, true},
+		{"engine down at the decision", denied, engine{decidedErr: away}, []string{"start run_1", "decided run_1"}, away, false},
 		{"not found at the start is no success", queued, engine{startErr: none}, []string{"start run_1"}, none, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -206,6 +225,29 @@ func TestCancelRun(t *testing.T) {
 
 	err = New(c, "default").CancelRun(t.Context(), product.Run{ID: "run_1"})
 	require.Equal(t, fault.Conflict, fault.KindOf(err), "nobody asked for it")
+}
+
+func TestDecidedAndSlotFreed(t *testing.T) {
+	for _, tt := range []struct {
+		answer error
+		want   fault.Kind
+	}{
+		{nil, ""},
+		{serviceerror.NewNotFound("ended"), fault.NotFound},
+		{serviceerror.NewUnavailable("down"), fault.Unavailable},
+	} {
+		c := aClient(t)
+		c.On("SignalWorkflow", mock.Anything, "run_1", "", workflows.SignalDecide, workflows.DecideSignal{}).Return(tt.answer).Once()
+		c.On("SignalWorkflow", mock.Anything, "run_2", "", workflows.SignalSlotFreed, nil).Return(tt.answer).Once()
+		conductor := New(c, "default")
+		for _, err := range []error{conductor.Decided(t.Context(), product.Run{ID: "run_1"}), conductor.SlotFreed(t.Context(), "run_2")} {
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.Equal(t, tt.want, fault.KindOf(err))
+			}
+		}
+	}
 }
 
 func starting() product.Run {

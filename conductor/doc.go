@@ -2,7 +2,9 @@
 // verbs of the domain and hides workflow identifiers, queues, policies and
 // signal names:
 //
-//	api ──StartRun, CancelRun, WaitRun──► Conductor ──► Temporal
+//	api ──StartRun, CancelRun, Decided, WaitRun──► Conductor ──► Temporal
+//	api ──SyncSchedule, TriggerSchedule, BackfillSchedule, DescribeSchedule──► Conductor
+//	activities ──SlotFreed, CancelRun──► Conductor
 //	relay ──(what the api could not say)──► Conductor
 //	kube.Watcher ──Started, Ended, Gone──► Reporter ──► Conductor
 //

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentmarket/fault"
+	"agentmarket/ids"
 	"agentmarket/product"
 )
 
@@ -16,8 +17,9 @@ import (
 // rows.
 type Outbox func(ctx context.Context, now time.Time) error
 
-// Relay tells Temporal what was stored but could not be said: runs to start and to
-// cancel, and whatever else has an outbox. In the normal case who stored it has
+// Relay tells Temporal what was stored but could not be said: runs to start, to
+// cancel and that were approved, slots that were handed over, and whatever else has
+// an outbox. In the normal case who stored it has
 // said it within the grace that the store gives.
 type Relay struct {
 	Outboxes map[string]Outbox
@@ -68,6 +70,23 @@ func RunOutbox(c *Conductor, runs product.RunStore, log *slog.Logger) Outbox {
 	}
 }
 
+// SlotOutbox is the outbox of slots that were handed to runs in the queue.
+func SlotOutbox(c *Conductor, queue product.QueueStore, log *slog.Logger) Outbox {
+	return func(ctx context.Context, now time.Time) error {
+		granted, err := queue.Granted(ctx, now, relayLease, relayBatch)
+		if err != nil {
+			return err
+		}
+		return each(ctx, log, granted, func(run ids.Run) (kind, id string) { return "slot_of_run", string(run) },
+			func(run ids.Run) error {
+				if err := ignoreNotFound(c.SlotFreed(ctx, run)); err != nil {
+					return err
+				}
+				return queue.Told(ctx, run)
+			})
+	}
+}
+
 // each says what is due, one by one. A record that Temporal refuses must not stop
 // those behind it; where Temporal or the store is away the lease brings the rest
 // back.
@@ -91,18 +110,31 @@ func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (k
 type Engine interface {
 	StartRun(ctx context.Context, run product.Run) error
 	CancelRun(ctx context.Context, run product.Run) error
+	Decided(ctx context.Context, run product.Run) error
 }
 
 // Dispatch says everything to the engine that is stored of a run: that it is to
-// start, and that it is to be canceled. Saying it again is harmless.
+// start, that its approval was decided, and that it is to be canceled. Saying it
+// again is harmless.
 func Dispatch(ctx context.Context, engine Engine, runs product.RunStore, run product.Run) error {
 	if err := engine.StartRun(ctx, run); err != nil {
 		return err
 	}
+	if decided(run) {
+		if err := ignoreNotFound(engine.Decided(ctx, run)); err != nil {
+			return err
+		}
+	}
 	if run.Cancel != nil {
-		if err := engine.CancelRun(ctx, run); err != nil && !fault.Is(err, fault.NotFound) {
+		if err := ignoreNotFound(engine.CancelRun(ctx, run)); err != nil {
 			return err
 		}
 	}
 	return runs.Dispatched(ctx, run)
+}
+
+// decided reports whether a run may still wait for a decision that was made.
+func decided(run product.Run) bool {
+	return run.Approval != nil && run.Approval.Decision != "" &&
+		(run.Status == product.StatusQueued || run.Status == product.StatusWaitingApproval)
 }

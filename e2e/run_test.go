@@ -20,8 +20,6 @@ import (
 	"agentmarket/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 // TestRuns shares one platform between the stories of ordinary runs.
 func TestRuns(t *testing.T) {
 	s := Start(t)

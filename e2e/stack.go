@@ -41,7 +41,7 @@ type Stack struct {
 
 	env         []string // of the platform's programs
 	databaseURL string
-	worker      *testenv.Process
+	api, worker *testenv.Process
 
 	temporalFile   string
 	temporalPort   int
@@ -81,9 +81,8 @@ func Start(t testing.TB, more ...string) *Stack {
 	t.Cleanup(s.temporal.Close)
 
 	s.program(t, "migrate").Wait(t)
-	s.program(t, "api")
+	s.startAPI(t)
 	s.startWorker(t)
-	require.Eventually(t, func() bool { return s.get(t, "/readyz", nil) == http.StatusOK }, 30*time.Second, 50*time.Millisecond, "the platform is ready")
 	for _, agent := range []string{"hello", "summarize", "wordcount"} {
 		s.registerExample(t, agent)
 	}
@@ -115,6 +114,13 @@ func (s *Stack) program(t testing.TB, command string) *testenv.Process {
 	return s.Start(t, testenv.Program{
 		Name: command, Path: filepath.Join(s.Bin, "agentmarket"), Args: []string{command}, Env: s.env,
 	})
+}
+
+// startAPI starts the API and waits until it is ready.
+func (s *Stack) startAPI(t testing.TB) {
+	t.Helper()
+	s.api = s.program(t, "api")
+	require.Eventually(t, func() bool { return s.get(t, "/readyz", nil) == http.StatusOK }, 30*time.Second, 50*time.Millisecond, "the platform is ready")
 }
 
 func (s *Stack) startWorker(t testing.TB) {
@@ -236,7 +242,7 @@ type runView struct {
 
 func (r runView) ended() bool {
 	switch r.Status {
-	case "queued", "starting", "running", "canceling":
+	case "queued", "waiting_approval", "starting", "running", "canceling":
 		return false
 	}
 	return true

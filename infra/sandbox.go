@@ -39,4 +39,8 @@ type Sandbox struct {
 	StartTimeout time.Duration
 	RunTimeout   time.Duration
 	Grace        time.Duration
+
+	// Sandboxed asks for a runtime that keeps the attempt apart with a kernel of its
+	// own.
+	Sandboxed bool
 }

@@ -48,6 +48,9 @@ type OrganizationStore interface {
 	Organization(ctx context.Context, id ids.Org) (Organization, error)
 	// OrganizationByName finds an organization by its unique name.
 	OrganizationByName(ctx context.Context, name string) (Organization, error)
+	// FindOrganizations finds many organizations by name and by identifier, in no
+	// order. Those that do not exist are left out.
+	FindOrganizations(ctx context.Context, names []string, orgs []ids.Org) ([]Organization, error)
 	// Organizations lists all of them.
 	Organizations(ctx context.Context, before ids.Org, limit int) ([]Organization, error)
 }

@@ -35,7 +35,7 @@ func TestSubjectOf(t *testing.T) {
 			}
 			require.Empty(t, cmp.Diff(want, marketplace.SubjectOf(v, request, limits)))
 
-			plan, err := product.Resolve(v, request, product.Right{}, limits, time.Now())
+			plan, err := product.Resolve(product.Question{Version: v, Request: request, Limits: limits, Now: time.Now()})
 			require.NoError(t, err)
 			require.Equal(t, tt.want, plan.Deadlines.Run, "what is paid for is what is run")
 		})

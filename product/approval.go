@@ -54,7 +54,7 @@ func (r *Run) Decide(d Decision, by, note string, inputEdited bool, now time.Tim
 	switch {
 	case r.Approval != nil && r.Approval.Decision == d && !inputEdited:
 		return nil, nil
-	case r.Status != StatusWaitingApproval || r.Approval == nil || r.Approval.Decision != "":
+	case r.Status != StatusWaitingApproval || r.Approval == nil || r.Approval.Decision != "" || !now.Before(r.Approval.Deadline):
 		return nil, fault.Newf(fault.Conflict, "not_waiting", "the run does not wait for an approval: %s", r.Status)
 	}
 	a := r.Approval

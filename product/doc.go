@@ -8,12 +8,13 @@
 // The life of a run (see docs/run-lifecycle.md for who moves it):
 //
 //	queued ─► starting ─► running ─► succeeded
-//	  │          │           ├──────► failed
-//	  │          │           ├──────► timed_out
-//	  │          │           └──────► budget_exhausted
+//	 │  ▲        │           ├──────► failed
+//	 ▼  │        │           ├──────► timed_out
+//	waiting_     │           └──────► budget_exhausted
+//	approval     │           │
 //	  ├──────────┴───────────┴─► canceling ─► canceled
-//	  ├─► rejected    not entitled, not paid, plan invalid    nothing ever ran
-//	  └─► expired     queue deadline passed                   nothing ever ran
+//	  ├─► rejected    not entitled, not paid, against a policy, denied   nothing ever ran
+//	  └─► expired     queue deadline or that of the approval passed      nothing ever ran
 //
 // Besides the drawing: a process whose start nobody saw ends from starting as it
 // would from running; the next attempt after a platform fault leads from running

@@ -43,55 +43,142 @@ type Right struct {
 // DefaultQueueTimeout applies to callers that do not name one.
 const DefaultQueueTimeout = time.Hour
 
+// Question is all that decides what runs.
+type Question struct {
+	Agent   Agent
+	Version Version
+	Request Request
+	Right   Right
+	// Policies are in the order platform, organization, team, agent: of their
+	// defaults the last one counts. See PolicyStore.PoliciesFor.
+	Policies []Policy
+	Limits   Limits
+	Now      time.Time
+}
+
 // Resolve decides what runs: the version's manifest, narrowed by the caller's
-// request, the platform's limits and the budget; the strictest wins. It is pure. A manifest
-// that asks for more than the platform gives is fault.Invalid with the reason
-// code plan_invalid: it would fail the same way every time.
-func Resolve(v Version, req Request, right Right, limits Limits, now time.Time) (Plan, error) {
-	m := v.Manifest
-	res := Resources{CPUMillis: m.Resources.CPUMillis, MemoryMiB: m.Resources.MemoryMiB, DiskMiB: m.Resources.DiskMiB}
-	var fields []fault.Field
-	for _, r := range []struct {
-		name       string
-		want, most int64
-	}{
-		{"cpu_millis", res.CPUMillis, limits.Resources.CPUMillis},
-		{"memory_mib", res.MemoryMiB, limits.Resources.MemoryMiB},
-		{"disk_mib", res.DiskMiB, limits.Resources.DiskMiB},
-	} {
-		if r.want > r.most {
-			fields = append(fields, fault.Field{Pointer: "/manifest/resources/" + r.name,
-				Message: fmt.Sprintf("asks for %d, this platform gives at most %d", r.want, r.most)})
+// request, the policies, the platform's limits and the budget; the strictest wins.
+// It is pure, and says for every field of the plan which rule set it.
+//
+// What a policy does not allow is fault.Forbidden with the reason code
+// policy_denied. A manifest that asks for more than the platform gives is
+// fault.Invalid with the reason code plan_invalid: it would fail the same way every
+// time. Either one has a field for every reason.
+func Resolve(q Question) (Plan, error) {
+	r := resolution{Question: q}
+	r.subject()
+	r.resources()
+	r.deadlines()
+	r.bounds()
+	r.permissions()
+	r.tier()
+	r.mode()
+	r.approval()
+	r.retention()
+	if err := r.denial(); err != nil {
+		return Plan{}, err
+	}
+	return r.plan, nil
+}
+
+// resolution is a plan in the making.
+type resolution struct {
+	Question
+	plan Plan
+	// denied is what policies do not allow, beyond what the platform cannot give.
+	denied, beyond []fault.Field
+}
+
+// subject says what runs, and under which right.
+func (r *resolution) subject() {
+	v, m, right := r.Version, r.Version.Manifest, r.Right
+	r.plan = Plan{
+		AgentID: v.AgentID, PublisherID: r.Agent.OrgID, VersionID: v.ID, Version: v.Number, Image: v.Image,
+		Command: m.Command, Env: m.Env, EntitlementID: right.Entitlement, PriceID: right.Price, Budget: right.Budget,
+		ResolvedAt: r.Now,
+	}
+	r.explain("version", r.versionRule(), r.Request.Version)
+	r.explain("image", RuleManifest, "")
+	r.explain("command", RuleManifest, "")
+	r.explain("env", RuleManifest, "")
+	r.explain("entitlement", RuleEntitlement, "")
+	r.explainMoney()
+	for _, p := range r.Policies {
+		if p.Agents != nil && !coversAgent(p.Agents, r.Agent.FullName()) {
+			r.deny("/agent", "%s does not allow %s", p, r.Agent.FullName())
 		}
 	}
-	if len(fields) > 0 {
-		return Plan{}, fault.New(fault.Invalid, string(ReasonPlanInvalid),
-			"the agent asks for more than this platform gives").WithFields(fields...)
+}
+
+// versionRule is what chose the version when the run was created. Runs of older
+// programs do not say.
+func (r *resolution) versionRule() string {
+	switch {
+	case r.Request.VersionRule != "":
+		return r.Request.VersionRule
+	case r.Request.Version != "":
+		return RuleRequest
 	}
-	queue := req.QueueTimeout
-	if queue == 0 {
-		queue = DefaultQueueTimeout
+	return RuleInstallation
+}
+
+func (r *resolution) explainMoney() {
+	asked := r.Request.MaxCost
+	switch {
+	case r.Right.Price == "":
+		r.explain("price", RuleDefault, "there is nothing to pay")
+		r.explain("budget", RuleDefault, "there is nothing to pay")
+		return
+	case asked.Currency != "" && asked == r.Right.Budget:
+		r.explain("budget", RuleRequest, "")
+	default:
+		r.explain("budget", RulePrice, "")
 	}
-	run := limits.RunTimeout(v, req)
-	affordable := shorter(run, right.Affordable)
-	return Plan{
-		AgentID: v.AgentID, VersionID: v.ID, Version: v.Number, Image: v.Image,
-		Command: m.Command, Env: m.Env, EntitlementID: right.Entitlement,
-		PriceID: right.Price, Budget: right.Budget, BudgetBound: affordable < run,
-		Resources: res,
-		Deadlines: Deadlines{
-			Queue: min(queue, limits.MaxQueue),
-			Start: seconds(m.Timeouts.StartSeconds),
-			Run:   affordable,
-			Grace: min(seconds(m.Timeouts.GraceSeconds), limits.MaxGrace),
-		},
-		MaxAttempts: limits.MaxAttempts, MaxOutputBytes: limits.MaxOutputBytes, MaxLogBytes: limits.MaxLogBytes,
-		ResolvedAt: now,
-	}, nil
+	r.explain("price", RulePrice, "")
+}
+
+// bounds are those of every run here.
+func (r *resolution) bounds() {
+	r.plan.MaxAttempts = r.Limits.MaxAttempts
+	r.explain("max_attempts", RulePlatform, "")
+	asked := bound{1, RuleDefault}
+	if n := r.Request.Attempts; n > 0 {
+		asked = bound{int64(n), RuleRequest}
+	}
+	r.plan.AgentAttempts = int(max(1, r.narrow("agent_attempts", count,
+		asked, bound{r.Version.Manifest.MaxAttempts(), RuleManifest}, bound{int64(r.Limits.MaxAttempts), RulePlatform}).value))
+	r.plan.MaxOutputBytes, r.plan.MaxLogBytes = r.Limits.MaxOutputBytes, r.Limits.MaxLogBytes
+	r.explain("max_output_bytes", RulePlatform, "")
+	r.explain("max_log_bytes", RulePlatform, "")
+}
+
+// deny records what a policy does not allow.
+func (r *resolution) deny(pointer, format string, args ...any) {
+	r.denied = append(r.denied, fault.Field{Pointer: pointer, Message: fmt.Sprintf(format, args...)})
+}
+
+// denial is why there is no plan; nil: there is one. Its message has the first
+// reason: it is all that the record of a run keeps.
+func (r *resolution) denial() error {
+	kind, code, message := fault.Invalid, ReasonPlanInvalid, "the agent asks for more than this platform gives"
+	if len(r.beyond) == 0 {
+		kind, code, message = fault.Forbidden, ReasonPolicyDenied, "a policy does not allow the run"
+	}
+	reasons := append(r.beyond, r.denied...)
+	switch len(reasons) {
+	case 0:
+		return nil
+	case 1:
+		message += ": " + reasons[0].Message
+	default:
+		message += fmt.Sprintf(": %s, and for %d more reasons", reasons[0].Message, len(reasons)-1)
+	}
+	return fault.New(kind, string(code), message).WithFields(reasons...)
 }
 
 // RunTimeout is how long the process of a version may run that is started with a
 // request: the strictest of the manifest, the request and the platform's bound.
+// Policies may leave less.
 func (l Limits) RunTimeout(v Version, req Request) time.Duration {
 	return min(shorter(seconds(v.Manifest.Timeouts.RunSeconds), req.RunTimeout), l.MaxRun)
 }

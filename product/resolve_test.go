@@ -36,16 +36,26 @@ func aVersion(change func(*agentruntime.Manifest)) Version {
 	return Version{ID: "ver_1", AgentID: "agt_1", Number: m.Version, Manifest: m, Image: pinned}
 }
 
+var anAgent = Agent{ID: "agt_1", OrgID: "org_acme", Publisher: "acme", Name: "reviewer"}
+
+// aQuestion is the plainest one.
+func aQuestion() Question {
+	return Question{Agent: anAgent, Version: aVersion(nil), Right: aRight, Limits: DefaultLimits(), Now: now}
+}
+
 func TestResolveDefaults(t *testing.T) {
 	want := Plan{
-		AgentID: "agt_1", VersionID: "ver_1", Version: "1.2.3", Image: pinned, EntitlementID: "ent_1",
+		AgentID: "agt_1", PublisherID: "org_acme", VersionID: "ver_1", Version: "1.2.3", Image: pinned, EntitlementID: "ent_1",
 		Command: []string{"/agent", "--fast"}, Env: map[string]string{"MODE": "test"},
 		Resources:   Resources{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64},
 		Deadlines:   Deadlines{Queue: time.Hour, Start: 2 * time.Minute, Run: 5 * time.Minute, Grace: 10 * time.Second},
-		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20, ResolvedAt: now,
+		MaxAttempts: 3, AgentAttempts: 1, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20,
+		Tier: TierStandard, Mode: ModeAsync, ResolvedAt: now,
 	}
-	got, err := Resolve(aVersion(nil), Request{}, aRight, DefaultLimits(), now)
+	got, err := Resolve(aQuestion())
 	require.NoError(t, err)
+	require.NotEmpty(t, got.Sources)
+	got.Sources = nil
 	require.Empty(t, cmp.Diff(want, got))
 }
 
@@ -71,7 +81,7 @@ func TestResolveDeadlines(t *testing.T) {
 			Deadlines{Queue: 50 * time.Minute, Start: 2 * time.Minute, Run: time.Second, Grace: 5 * time.Second}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plan, err := Resolve(aVersion(nil), tt.req, aRight, tt.limits, now)
+			plan, err := Resolve(Question{Agent: anAgent, Version: aVersion(nil), Request: tt.req, Right: aRight, Limits: tt.limits, Now: now})
 			require.NoError(t, err)
 			require.Empty(t, cmp.Diff(tt.want, plan.Deadlines))
 		})
@@ -100,7 +110,7 @@ func TestResolveBudget(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.right.Entitlement, tt.right.Price = "ent_1", "prc_1"
-			plan, err := Resolve(aVersion(nil), tt.req, tt.right, tt.limits, now)
+			plan, err := Resolve(Question{Agent: anAgent, Version: aVersion(nil), Request: tt.req, Right: tt.right, Limits: tt.limits, Now: now})
 			require.NoError(t, err)
 			require.Equal(t, tt.run, plan.Deadlines.Run)
 			require.Equal(t, tt.bound, plan.BudgetBound)
@@ -114,7 +124,7 @@ func TestResolveBudget(t *testing.T) {
 func TestResolveTooLarge(t *testing.T) {
 	limits := DefaultLimits()
 	most := agentruntime.Resources{CPUMillis: limits.Resources.CPUMillis, MemoryMiB: limits.Resources.MemoryMiB, DiskMiB: limits.Resources.DiskMiB}
-	_, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = most }), Request{}, aRight, limits, now)
+	_, err := Resolve(Question{Version: aVersion(func(m *agentruntime.Manifest) { m.Resources = most }), Right: aRight, Limits: limits, Now: now})
 	require.NoError(t, err, "exactly the limit fits")
 
 	for name, tt := range map[string]struct {
@@ -130,7 +140,7 @@ func TestResolveTooLarge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			res := most
 			tt.change(&res)
-			plan, err := Resolve(aVersion(func(m *agentruntime.Manifest) { m.Resources = res }), Request{}, aRight, limits, now)
+			plan, err := Resolve(Question{Version: aVersion(func(m *agentruntime.Manifest) { m.Resources = res }), Right: aRight, Limits: limits, Now: now})
 			require.Empty(t, cmp.Diff(Plan{}, plan))
 			require.Equal(t, fault.Invalid, fault.KindOf(err))
 			require.Equal(t, string(ReasonPlanInvalid), fault.From(err).Code)
@@ -140,13 +150,20 @@ func TestResolveTooLarge(t *testing.T) {
 }
 
 func TestResolveIsPure(t *testing.T) {
-	version := aVersion(nil)
-	first, err := Resolve(version, Request{RunTimeout: time.Minute}, aRight, DefaultLimits(), now)
+	question := func() Question {
+		q := aQuestion()
+		q.Version = aVersion(func(m *agentruntime.Manifest) { m.Tools, m.Egress = []string{"b", "a"}, []string{"a.example.com"} })
+		q.Request.RunTimeout, q.Request.MaxCost = time.Minute, money.Of(5, "USD")
+		q.Policies = []Policy{{Scope: PolicyScope{Kind: ScopePlatform}, Tools: []string{"*"}, MaxRun: time.Hour, ApprovalAgents: []string{"acme/*"}}}
+		return q
+	}
+	asked := question()
+	first, err := Resolve(asked)
 	require.NoError(t, err)
-	second, err := Resolve(version, Request{RunTimeout: time.Minute}, aRight, DefaultLimits(), now)
+	second, err := Resolve(asked)
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(first, second))
-	require.Empty(t, cmp.Diff(aVersion(nil), version), "the version is not touched")
+	require.Empty(t, cmp.Diff(question(), asked), "the question is not touched")
 }
 
 func TestNewVersionImage(t *testing.T) {

@@ -29,6 +29,8 @@ type Rollout struct {
 	StagedAt  time.Time // when the current stage began
 	UpdatedAt time.Time
 	EndedAt   time.Time
+	// Revision grows with every change: what Temporal was told of is compared.
+	Revision int64
 }
 
 // Stage is one step of a rollout.

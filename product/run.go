@@ -231,5 +231,6 @@ func (r *Run) Settle(reason Reason, message string, now time.Time) *Event {
 		status = StatusFailed // e.g. a run that could not even be planned
 	}
 	r.Status, r.Reason, r.Cause, r.Message, r.FinishedAt = status, reason, rule.Cause, message, now
+	_, r.RetentionDueAt = r.RetentionDue(now)
 	return &Event{Type: EventEnded, At: now, Message: string(reason)}
 }

@@ -1,6 +1,8 @@
 package product
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"agentmarket/ids"
@@ -34,6 +36,23 @@ type Schedule struct {
 	// Revision grows with every change: what Temporal was told of is compared.
 	Revision int64
 	Deleted  bool
+	// LastSkip is the last start that made no run; nil: there was none. It is no
+	// change of the schedule.
+	LastSkip *Skip
+}
+
+// AgentName returns the publisher and the name of the agent.
+func (s Schedule) AgentName() (publisher, name string) {
+	publisher, name, _ = strings.Cut(s.Agent, "/")
+	return publisher, name
+}
+
+// Skip is a start of a schedule that made no run.
+type Skip struct {
+	ScheduledAt time.Time
+	At          time.Time
+	Code        string // of what denied it
+	Reason      string // for people
 }
 
 // Overlap is what happens to a start while the run before goes on.
@@ -47,9 +66,37 @@ const (
 	OverlapAllow     Overlap = "allow"
 )
 
+func (o Overlap) known() bool {
+	return slices.Contains([]Overlap{OverlapSkip, OverlapBufferOne, OverlapCancel, OverlapAllow}, o)
+}
+
 // The bounds of schedules.
 const (
-	MaxSchedules    = 1000 // of an organization
-	MaxScheduleName = 100  // characters
-	MaxBackfill     = 1000 // starts of one backfill
+	MaxSchedules     = 1000 // of an organization
+	MaxScheduleName  = 100  // characters
+	MaxPauseReason   = 500  // characters
+	MaxTimeZone      = 64   // bytes
+	MaxBackfill      = 1000 // starts of one backfill
+	MaxBackfillRange = 366 * 24 * time.Hour
 )
+
+// CodeScheduleBudget is the code of a start that could cost more than is left of
+// the schedule's budget of the month.
+const CodeScheduleBudget = "schedule_budget_reached"
+
+// Pause stops the starts of the schedule by time, with a reason for people.
+func (s *Schedule) Pause(reason string, now time.Time) {
+	s.Paused, s.PauseReason, s.UpdatedAt = true, reason, now
+}
+
+// Resume lets the schedule start by time again.
+func (s *Schedule) Resume(now time.Time) {
+	s.Paused, s.PauseReason, s.UpdatedAt = false, "", now
+}
+
+// BudgetMonth is the beginning of the month (UTC) whose budget a run counts in
+// that is created at a time.
+func BudgetMonth(at time.Time) time.Time {
+	at = at.UTC()
+	return time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, time.UTC)
+}

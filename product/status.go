@@ -45,7 +45,7 @@ var next = map[Status][]Status{
 
 // Statuses returns every state, for validating filters.
 func Statuses() []Status {
-	return []Status{StatusQueued, StatusStarting, StatusRunning, StatusCanceling, StatusSucceeded,
+	return []Status{StatusQueued, StatusWaitingApproval, StatusStarting, StatusRunning, StatusCanceling, StatusSucceeded,
 		StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled, StatusRejected, StatusExpired}
 }
 

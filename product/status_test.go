@@ -19,9 +19,10 @@ var terminal = []Status{StatusSucceeded, StatusFailed, StatusTimedOut, StatusBud
 func TestStatusTable(t *testing.T) {
 	own := []Status{StatusSucceeded, StatusFailed, StatusTimedOut, StatusBudgetExhausted}
 	want := map[Status][]Status{
-		StatusQueued:   {StatusStarting, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
-		StatusStarting: append([]Status{StatusRunning, StatusCanceling, StatusCanceled}, own...),
-		StatusRunning:  append([]Status{StatusStarting, StatusCanceling, StatusCanceled}, own...),
+		StatusQueued:          {StatusStarting, StatusWaitingApproval, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
+		StatusWaitingApproval: {StatusQueued, StatusCanceling, StatusCanceled, StatusRejected, StatusExpired, StatusFailed},
+		StatusStarting:        append([]Status{StatusRunning, StatusCanceling, StatusCanceled}, own...),
+		StatusRunning:         append([]Status{StatusStarting, StatusCanceling, StatusCanceled}, own...),
 		StatusCanceling: append([]Status{StatusCanceled,
 			StatusRejected, StatusExpired}, own...), // found out before the cancel arrived
 	}
@@ -73,7 +74,8 @@ func TestEveryStatusCanEnd(t *testing.T) {
 
 func TestReasonTable(t *testing.T) {
 	reasons := []Reason{ReasonOK, ReasonDeadline, ReasonPlatformError, ReasonCanceled, ReasonBudgetExhausted,
-		ReasonNotEntitled, ReasonPaymentRequired, ReasonPlanInvalid, ReasonQueueTimeout}
+		ReasonNotEntitled, ReasonPaymentRequired, ReasonPlanInvalid, ReasonQueueTimeout,
+		ReasonPolicyDenied, ReasonLimitReached, ReasonApprovalDenied, ReasonApprovalTimeout}
 	for _, r := range infra.Reasons() {
 		if !slices.Contains(reasons, Reason(r)) {
 			reasons = append(reasons, Reason(r))

@@ -47,9 +47,10 @@ type AgentNames interface {
 type ChannelStore interface {
 	// SetChannel points a channel of an agent at one of its versions, by
 	// number, and makes the channel where there is none. It writes an entry of
-	// the audit log.
+	// the audit log. While a rollout of the channel is active that is
+	// fault.Conflict, rollout_active.
 	SetChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name, version string, at time.Time) (Channel, error)
-	// DeleteChannel removes a channel, and writes an entry of the audit log.
+	// DeleteChannel removes a channel, as SetChannel.
 	DeleteChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name string, at time.Time) error
 	// Channels lists the channels of an agent by name.
 	Channels(ctx context.Context, agent ids.Agent) ([]Channel, error)
@@ -220,8 +221,8 @@ type DeliveryStore interface {
 	Delivery(ctx context.Context, id ids.Delivery) (Delivery, error)
 	// Deliveries lists those to an endpoint, newest first, without tries.
 	Deliveries(ctx context.Context, endpoint ids.Endpoint, before ids.Delivery, limit int) ([]Delivery, error)
-	// RecordTry stores a try, and the end of the delivery where status is one. A
-	// delivery that has ended stays as it is.
+	// RecordTry stores a try (one without a number is none), and the end of the
+	// delivery where status is one. A delivery that has ended stays as it is.
 	RecordTry(ctx context.Context, id ids.Delivery, t DeliveryTry, status DeliveryStatus) error
 	// DueDeliveries and DeliveryDispatched are as ClaimDispatch and Dispatched of
 	// runs.
@@ -237,17 +238,24 @@ type ScheduleStore interface {
 	CreateSchedule(ctx context.Context, by audit.Actor, s Schedule) error
 	// Schedule finds a schedule; one that was deleted is fault.NotFound.
 	Schedule(ctx context.Context, id ids.Schedule) (Schedule, error)
-	// Schedules lists the schedules of an organization, newest first.
+	// Schedules lists the schedules of an organization, newest first, without
+	// inputs.
 	Schedules(ctx context.Context, org ids.Org, before ids.Schedule, limit int) ([]Schedule, error)
-	// UpdateSchedule changes a schedule and makes it due for dispatch.
+	// UpdateSchedule changes a schedule of an organization, and makes it due for
+	// dispatch where more than LastSkip is another. An error of change is returned
+	// as it is.
 	UpdateSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, change func(*Schedule) error) (Schedule, error)
 	// DeleteSchedule marks a schedule as deleted, due for dispatch. Its runs stay.
 	DeleteSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, at time.Time) error
-	// ScheduleSpend is what the runs of a schedule cost and may still cost since a
-	// time, in micro-units.
+	// ScheduleSpend is what the runs of a schedule cost and may still cost that were
+	// created since a time, in micro-units. A run counts with what it cost, with
+	// what is held for it, or with the MaxCost of its request. CreateRun makes no
+	// run beyond the budget of its month: fault.PaymentRequired,
+	// schedule_budget_reached.
 	ScheduleSpend(ctx context.Context, id ids.Schedule, since time.Time) (int64, error)
-	// DueSchedules, deleted ones too, and ScheduleDispatched are as ClaimDispatch
-	// and Dispatched of runs.
+	// DueSchedules, deleted ones too and without inputs, and ScheduleDispatched are
+	// as ClaimDispatch and Dispatched of runs. Telling of an older revision than the
+	// stored one makes the schedule due again: it may have been told last.
 	DueSchedules(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Schedule, error)
 	ScheduleDispatched(ctx context.Context, seen Schedule) error
 }

@@ -81,10 +81,23 @@ type DeliveryTry struct {
 	Error      string // for people; empty: none
 }
 
+// WebhookAnswer is what an endpoint said to a try.
+type WebhookAnswer struct {
+	StatusCode int
+	// RetryAfter is how long it asks to be left alone; 0: it does not.
+	RetryAfter time.Duration
+}
+
+// Accepted reports whether the endpoint took the message.
+func (a WebhookAnswer) Accepted() bool { return a.StatusCode >= 200 && a.StatusCode <= 299 }
+
+// Gone reports whether the endpoint wants no message any more.
+func (a WebhookAnswer) Gone() bool { return a.StatusCode == 410 }
+
 // The bounds of webhooks.
 const (
-	MaxEndpoints  = 20 // of an organization
-	MaxWebhookURL = 2000
+	MaxEndpoints  = 20   // of an organization, without those of runs
+	MaxWebhookURL = 2000 // bytes
 	// DeliveryTime is how long a delivery is tried.
 	DeliveryTime = 24 * time.Hour
 )

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"agentmarket/fault"
+	"agentmarket/publicnet"
 )
 
 // CodeNotFound is the code of an image that cannot be had.
@@ -50,7 +51,7 @@ func New(cfg Config) *Client {
 		cfg.Timeout = defaultTimeout
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = publicTransport()
+		cfg.Transport = publicnet.Transport()
 	}
 	return &Client{
 		preloaded: slices.Clone(cfg.Preloaded), timeout: cfg.Timeout,
@@ -152,7 +153,7 @@ func (c *Client) do(request *http.Request, host string) (*http.Response, error) 
 	switch {
 	case err == nil:
 		return response, nil
-	case errors.Is(err, errNotPublic):
+	case errors.Is(err, publicnet.ErrNotPublic):
 		return nil, notFound("%s is not at a public address, where images are looked for; its images can be declared preloaded", host)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return nil, notFound("there is no registry %s", host)

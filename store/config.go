@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"agentmarket/product"
 )
 
 // Config says which database to use and how.
@@ -49,6 +51,11 @@ type Config struct {
 	//
 	// Empty means agentmarket.
 	ApplicationName string
+
+	// Quota is what organizations may use for which no operator has set a quota.
+	//
+	// The zero Quota is no bound.
+	Quota product.Quota
 
 	// Logger receives slow and failed statements and the steps of migrations.
 	//

@@ -102,6 +102,29 @@ func (s *Marketplace) organization(ctx context.Context, condition, value string)
 	return organizationFromRow(row), nil
 }
 
+// FindOrganizations implements marketplace.OrganizationStore, with one query for
+// each of the two.
+func (s *Marketplace) FindOrganizations(ctx context.Context, names []string, orgs []ids.Org) ([]marketplace.Organization, error) {
+	var found []marketplace.Organization
+	for _, by := range []struct {
+		condition string
+		values    any
+		count     int
+	}{{"name IN ?", names, len(names)}, {"id IN ?", orgs, len(orgs)}} {
+		if by.count == 0 {
+			continue
+		}
+		var rows []organizationRow
+		if err := s.db.read.WithContext(ctx).Where(by.condition, by.values).Find(&rows).Error; err != nil {
+			return nil, s.db.interpret(err, "find organizations")
+		}
+		for _, row := range rows {
+			found = append(found, organizationFromRow(row))
+		}
+	}
+	return found, nil
+}
+
 // Organizations implements marketplace.OrganizationStore.
 func (s *Marketplace) Organizations(ctx context.Context, before ids.Org, limit int) ([]marketplace.Organization, error) {
 	var rows []organizationRow

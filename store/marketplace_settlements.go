@@ -22,37 +22,71 @@ const settledBy = "settlement"
 func nothing() error { return nil }
 
 // AdmitRun implements marketplace.Settlements. The locks are taken in the order
-// run, entitlements, spending, accounts.
+// run, limits, queue, entitlements, spending, tree, accounts. With the slot the
+// change is made once more: what it writes down happens now, and not when the
+// transaction began to wait for the locks.
 func (s *Marketplace) AdmitRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
 ) (product.Run, *product.Wait, error) {
-	admit := func(tx *gorm.DB, run *product.Run) (func() error, error) {
-		if len(run.Attempts) == 0 || run.Status.Terminal() {
+	var wait *product.Wait
+	admit := func(tx *gorm.DB, c *runChange) (func() error, error) {
+		wait = nil
+		if len(c.run.Attempts) == 0 || c.run.Status.Terminal() {
 			return nothing, nil
 		}
 		if held, err := isHeld(tx, id); err != nil || held {
 			return nothing, err
 		}
-		q := marketplace.ClaimQuery{OrgID: run.OrgID, UserID: run.UserID, AgentID: run.AgentID, At: now}
-		if run.Plan != nil {
-			q.PriceID = run.Plan.PriceID
-		}
-		claim, err := claimIn(tx, s.db.dialect, q, true)
-		if err != nil {
+		var entered bool
+		var err error
+		if wait, entered, err = s.db.slotFor(tx, c.run, now); err != nil {
 			return nil, err
 		}
-		spending, err := spendingIn(tx, run.OrgID, run.UserID, marketplace.MonthOf(now))
-		if err != nil {
+		if wait != nil {
+			return nothing, c.discard(queuedEvent(*wait, entered, now))
+		}
+		if err := c.apply(); err != nil {
 			return nil, err
 		}
-		hold, err := decide(*run, claim, spending)
-		if err != nil {
-			return nil, refuse(err)
-		}
-		return storeHold(tx, *run, hold, now)
+		return s.hold(tx, c.run, now, decide)
 	}
 	run, err := s.db.updateRun(ctx, "admit run "+string(id), id, change, admit)
-	return run, nil, err
+	if err != nil {
+		return product.Run{}, nil, err
+	}
+	return run, wait, nil
+}
+
+// queuedEvent is the event of a run that has entered the queue, or waits for
+// another limit now.
+func queuedEvent(wait product.Wait, entered bool, now time.Time) *product.Event {
+	if !entered {
+		return nil
+	}
+	return &product.Event{Type: product.EventQueued, At: now, Message: "waiting for " + wait.Reason()}
+}
+
+// hold decides for good about a run that has its slot, and holds what it may cost.
+func (s *Marketplace) hold(tx *gorm.DB, run product.Run, now time.Time,
+	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
+) (func() error, error) {
+	q := marketplace.ClaimQuery{OrgID: run.OrgID, UserID: run.UserID, AgentID: run.AgentID, At: now}
+	if run.Plan != nil {
+		q.PriceID = run.Plan.PriceID
+	}
+	claim, err := claimIn(tx, s.db.dialect, q, true)
+	if err != nil {
+		return nil, err
+	}
+	spending, err := spendingIn(tx, run.OrgID, run.UserID, marketplace.MonthOf(now))
+	if err != nil {
+		return nil, err
+	}
+	hold, err := decide(run, claim, spending)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	return storeHold(tx, run, hold, now)
 }
 
 // storeHold counts a run that is admitted, and returns what moves the money.
@@ -77,6 +111,9 @@ func storeHold(tx *gorm.DB, run product.Run, h marketplace.Hold, now time.Time) 
 	if _, err := takeSpend(tx, h.OrgID, h.UserID, h.Month, h.Amount, money.Amount{}); err != nil {
 		return nil, err
 	}
+	if err := holdInTree(tx, run, h.Amount); err != nil {
+		return nil, err
+	}
 	t, err := h.HoldMoney(now)
 	if err != nil {
 		return nil, err
@@ -89,13 +126,21 @@ func storeHold(tx *gorm.DB, run product.Run, h marketplace.Hold, now time.Time) 
 }
 
 // SettleRun implements marketplace.Settlements. The locks are taken in the order
-// run, hold, entitlement, spending, use of the agent, accounts.
+// run, limits, queue, hold, entitlement, spending, use of the agent, tree, accounts.
 func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
 ) (product.Run, []ids.Run, error) {
-	settleHeld := func(tx *gorm.DB, run *product.Run) (func() error, error) {
+	var freed slotRow
+	var free []product.Scope
+	settleHeld := func(tx *gorm.DB, c *runChange) (func() error, error) {
+		free = nil
+		run := &c.run
 		if !run.Status.Terminal() {
 			return nothing, nil
+		}
+		var err error
+		if freed, free, err = s.db.leaveSlot(tx, id); err != nil {
+			return nil, err
 		}
 		if held, err := isHeld(tx, id); err != nil || !held {
 			return nothing, err
@@ -113,10 +158,16 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 			return nil, fmt.Errorf("settle run %s: it cost %s, and %s are held", id, settlement.Total, hold.Amount)
 		}
 		run.Cost = settlement.Total
+		if err := settleInTree(tx, *run, hold.Amount, settlement.Total); err != nil {
+			return nil, err
+		}
 		return storeSettlement(tx, *run, hold, settlement, now)
 	}
 	run, err := s.db.updateRun(ctx, "settle run "+string(id), id, change, settleHeld)
-	return run, nil, err
+	if err != nil {
+		return product.Run{}, nil, err
+	}
+	return run, s.db.handOverAfter(ctx, free, freed, now), nil
 }
 
 // storeSettlement ends a hold, and returns what moves the money.

@@ -11,6 +11,7 @@ import (
 	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/marketplace"
+	"agentmarket/product"
 )
 
 var _ marketplace.TeamStore = (*Marketplace)(nil)
@@ -170,6 +171,12 @@ func (s *Marketplace) DeleteTeam(ctx context.Context, by audit.Actor, org ids.Or
 			return err
 		}
 		if err := tx.Where("team_id = ?", team).Delete(&teamMemberRow{}).Error; err != nil {
+			return err
+		}
+		if err := tx.Where("org_id = ? AND kind = ? AND id = ?", org, product.ScopeTeam, team).Delete(&policyRow{}).Error; err != nil {
+			return err
+		}
+		if err := tx.Where("scope = ?", scopeKey(product.Scope{Kind: product.ScopeTeam, ID: string(team)})).Delete(&limitRow{}).Error; err != nil {
 			return err
 		}
 		if err := tx.Where("id = ?", team).Delete(&teamRow{}).Error; err != nil {

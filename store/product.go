@@ -4,17 +4,6 @@ import "agentmarket/product"
 
 // Product is the store of layer 2 besides agents and runs. Its methods are in the
 // files product_*.go.
-type Product struct {
-	db *DB
-
-	// What is not implemented yet.
-	product.QueueStore
-	product.LimitStore
-	product.PolicyStore
-	product.RolloutStore
-	product.WebhookStore
-	product.DeliveryStore
-	product.ScheduleStore
-}
+type Product struct{ db *DB }
 
 var _ product.ControlStore = (*Product)(nil)

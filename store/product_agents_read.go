@@ -39,7 +39,9 @@ func (s *Agents) AgentsFor(ctx context.Context, org ids.Org, q product.AgentQuer
 		return nil, errors.New("agents are listed for a time")
 	}
 	query := s.db.read.WithContext(ctx).Table("agents").
-		Joins("JOIN entitlements ON entitlements.agent_id = agents.id").
+		// Not an equality of two columns: a planner must not begin with all agents
+		// because they are in the order of the page.
+		Joins("JOIN entitlements ON agents.id = entitlements.agent_id || ''").
 		Where("entitlements.org_id = ?", org).
 		Where(shownRight+" AND "+newestRight, map[string]any{"at": at(q.At)})
 	if q.Before != "" {

@@ -48,9 +48,9 @@ var lockAgentByID = map[dialect]string{
 
 // channelIn locks an agent and loads a channel of it; nil for one that is not
 // there.
-func (s *Agents) channelIn(tx *gorm.DB, agent ids.Agent, name string) (agentRow, *channelRow, error) {
+func (db *DB) channelIn(tx *gorm.DB, agent ids.Agent, name string) (agentRow, *channelRow, error) {
 	var owner agentRow
-	err := tx.Raw(lockAgentByID[s.db.dialect], agent).Take(&owner).Error
+	err := tx.Raw(lockAgentByID[db.dialect], agent).Take(&owner).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		err = notFound("agent", string(agent))
 	}
@@ -70,7 +70,7 @@ func (s *Agents) channelIn(tx *gorm.DB, agent ids.Agent, name string) (agentRow,
 func (s *Agents) SetChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name, version string, now time.Time) (product.Channel, error) {
 	var set channelRow
 	err := s.db.change(ctx, "set channel "+name+" of agent "+string(agent), func(tx *gorm.DB) error {
-		owner, before, err := s.channelIn(tx, agent, name)
+		owner, before, err := s.db.channelIn(tx, agent, name)
 		if err != nil {
 			return err
 		}
@@ -86,17 +86,11 @@ func (s *Agents) SetChannel(ctx context.Context, by audit.Actor, agent ids.Agent
 			set = *before
 			return nil
 		}
-		set = channelRow{AgentID: owner.ID, Name: name, VersionID: there.ID, Version: there.Number, UpdatedAt: at(now)}
-		if before == nil {
-			if err := tx.Create(&set).Error; err != nil {
-				return err
-			}
-			return writeAudit(tx, by, ids.Org(owner.OrgID), "channel.set", owner.ID, nil, set.entry(), now)
-		}
-		if err := tx.Select("VersionID", "Version", "UpdatedAt").Updates(&set).Error; err != nil {
+		if err := refuseRollout(tx, agent, name); err != nil {
 			return err
 		}
-		return writeAudit(tx, by, ids.Org(owner.OrgID), "channel.set", owner.ID, before.entry(), set.entry(), now)
+		set = channelRow{AgentID: owner.ID, Name: name, VersionID: there.ID, Version: there.Number, UpdatedAt: at(now)}
+		return pointChannel(tx, by, owner, before, set)
 	})
 	if err != nil {
 		return product.Channel{}, err
@@ -104,15 +98,33 @@ func (s *Agents) SetChannel(ctx context.Context, by audit.Actor, agent ids.Agent
 	return channelFromRow(set), nil
 }
 
+// pointChannel stores a channel of a locked agent in the place of the one before;
+// nil: there is none.
+func pointChannel(tx *gorm.DB, by audit.Actor, owner agentRow, before *channelRow, set channelRow) error {
+	if before == nil {
+		if err := tx.Create(&set).Error; err != nil {
+			return err
+		}
+		return writeAudit(tx, by, ids.Org(owner.OrgID), "channel.set", owner.ID, nil, set.entry(), set.UpdatedAt.t)
+	}
+	if err := tx.Select("VersionID", "Version", "UpdatedAt").Updates(&set).Error; err != nil {
+		return err
+	}
+	return writeAudit(tx, by, ids.Org(owner.OrgID), "channel.set", owner.ID, before.entry(), set.entry(), set.UpdatedAt.t)
+}
+
 // DeleteChannel implements product.ChannelStore.
 func (s *Agents) DeleteChannel(ctx context.Context, by audit.Actor, agent ids.Agent, name string, now time.Time) error {
 	return s.db.change(ctx, "delete channel "+name+" of agent "+string(agent), func(tx *gorm.DB) error {
-		owner, before, err := s.channelIn(tx, agent, name)
+		owner, before, err := s.db.channelIn(tx, agent, name)
 		if err != nil {
 			return err
 		}
 		if before == nil {
 			return fault.Newf(fault.NotFound, "channel_not_found", "the agent has no channel %s", name)
+		}
+		if err := refuseRollout(tx, agent, name); err != nil {
+			return err
 		}
 		if err := tx.Delete(before).Error; err != nil {
 			return err

@@ -21,17 +21,27 @@ import (
 const dispatchGrace = 3 * time.Second
 
 // dueAfter tells when a changed run is due. A run that has ended never is. A
-// new request to cancel makes it due; where it is due anyway the time stays, for
-// it may be the end of a relay's lease.
+// new request to cancel and a decision make it due; where it is due anyway the time
+// stays, for it may be the end of a relay's lease.
 func dueAfter(before, after runRow) stamp {
 	switch {
 	case product.Status(after.Status).Terminal():
 		return stamp{}
 	case before.DispatchDueAt.t.IsZero() && before.CancelSignaledAt.t.IsZero() && !after.CancelSignaledAt.t.IsZero():
 		return at(after.CancelSignaledAt.t.Add(dispatchGrace))
+	case before.DispatchDueAt.t.IsZero() && decidedAt(before).IsZero() && !decidedAt(after).IsZero():
+		return at(decidedAt(after).Add(dispatchGrace))
 	default:
 		return before.DispatchDueAt
 	}
+}
+
+// decidedAt is when it was decided about an approval; zero: it was not.
+func decidedAt(r runRow) time.Time {
+	if r.Approval.value == nil {
+		return time.Time{}
+	}
+	return r.Approval.value.DecidedAt
 }
 
 // claimDispatch takes due runs, oldest first. On PostgreSQL rivals skip the
@@ -72,14 +82,16 @@ func (s *Runs) ClaimDispatch(ctx context.Context, now time.Time, lease time.Dura
 	return runsFromRows(rows)
 }
 
-// clearDispatch leaves a run due that has a request to cancel which the caller
-// has not seen.
+// clearDispatch leaves a run due that has a request to cancel, or a decision, which
+// the caller has not seen.
 const clearDispatch = `
 UPDATE runs SET dispatch_due_at = NULL
-WHERE id = ? AND dispatch_due_at IS NOT NULL AND (cancel_signaled_at IS NULL OR ?)`
+WHERE id = ? AND dispatch_due_at IS NOT NULL AND (cancel_signaled_at IS NULL OR ?)
+    AND (approval ->> 'decision' IS NULL OR ?)`
 
 // Dispatched implements product.RunStore.
 func (s *Runs) Dispatched(ctx context.Context, seen product.Run) error {
-	err := s.db.write.WithContext(ctx).Exec(clearDispatch, seen.ID, seen.Cancel != nil).Error
+	decided := seen.Approval != nil && seen.Approval.Decision != ""
+	err := s.db.write.WithContext(ctx).Exec(clearDispatch, seen.ID, seen.Cancel != nil, decided).Error
 	return s.db.interpret(err, "mark run "+string(seen.ID)+" as dispatched")
 }

@@ -54,7 +54,17 @@ func (s *Runs) CreateRun(ctx context.Context, r product.Run, input []byte, key *
 				return err
 			}
 		}
+		if err := s.db.withinBudget(tx, r); err != nil {
+			return err
+		}
+		if err := s.db.joinTree(tx, &r); err != nil {
+			return refuse(err)
+		}
+		row.RootID, row.Depth = string(r.Origin.RootID), r.Origin.Depth
 		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		if err := createRunEndpoint(tx, r); err != nil {
 			return err
 		}
 		if err := tx.Create(&inputRow{RunID: row.ID, Body: append([]byte{}, input...)}).Error; err != nil {
@@ -126,15 +136,6 @@ func (s *Runs) withAttempts(db *gorm.DB, row runRow) (product.Run, error) {
 	return runFromRow(row, attempts)
 }
 
-// Input implements product.RunStore.
-func (s *Runs) Input(ctx context.Context, id ids.Run) ([]byte, error) {
-	var row inputRow
-	if err := s.db.read.WithContext(ctx).Where("run_id = ?", id).Take(&row).Error; err != nil {
-		return nil, s.db.lookup(err, "run", string(id))
-	}
-	return row.Body, nil
-}
-
 // labelFilter selects runs by labels. PostgreSQL takes all of them at once as a
 // JSON object and has an index for it; SQLite looks into the runs that the
 // other filters leave, one label a time.
@@ -151,6 +152,9 @@ func (s *Runs) Runs(ctx context.Context, org ids.Org, q product.RunQuery) ([]pro
 	}
 	if q.Agent != "" {
 		query = query.Where("agent = ?", q.Agent)
+	}
+	if q.ScheduleID != "" {
+		query = query.Where("schedule_id = ? AND schedule_id <> ''", q.ScheduleID)
 	}
 	if !q.CreatedAfter.IsZero() {
 		query = query.Where("created_at > ?", at(q.CreatedAfter))

@@ -27,12 +27,39 @@ func (s *Runs) UpdateRun(ctx context.Context, id ids.Run, change func(*product.R
 	return s.db.updateRun(ctx, "update run "+string(id), id, change, nil)
 }
 
+// runChange is a change of a run in a transaction: the run is locked, and what the
+// change left is not stored yet.
+type runChange struct {
+	row      runRow
+	attempts []attemptRow
+	change   func(*product.Run) ([]*product.Event, error)
+
+	run    product.Run
+	events []*product.Event
+}
+
+// apply makes the change of the run as it is stored. It may be made again.
+func (c *runChange) apply() (err error) {
+	if c.run, err = runFromRow(c.row, c.attempts); err != nil {
+		return err
+	}
+	c.events, err = c.change(&c.run)
+	return refuse(err)
+}
+
+// discard leaves the run as it is stored, with another event (nil: none).
+func (c *runChange) discard(event *product.Event) (err error) {
+	c.run, err = runFromRow(c.row, c.attempts)
+	c.events = []*product.Event{event}
+	return err
+}
+
 // updateRun is a transaction that changes a run. then does what belongs to the
 // change: it sees the run that change left, locked and before it is stored, and
 // may set its cost. last, which it returns, is done at the very end: what many
 // transactions wait for. then may be nil.
 func (db *DB) updateRun(ctx context.Context, doing string, id ids.Run, change func(*product.Run) ([]*product.Event, error),
-	then func(tx *gorm.DB, run *product.Run) (last func() error, err error),
+	then func(tx *gorm.DB, c *runChange) (last func() error, err error),
 ) (product.Run, error) {
 	var result product.Run
 	err := db.change(ctx, doing, func(tx *gorm.DB) error {
@@ -48,21 +75,17 @@ func (db *DB) updateRun(ctx context.Context, doing string, id ids.Run, change fu
 		if err := tx.Where("run_id = ?", id).Order("number").Find(&attempts).Error; err != nil {
 			return err
 		}
-		run, err := runFromRow(before, attempts)
-		if err != nil {
+		c := runChange{row: before, attempts: attempts, change: change}
+		if err := c.apply(); err != nil {
 			return err
-		}
-		events, err := change(&run)
-		if err != nil {
-			return refuse(err)
 		}
 		last := func() error { return nil }
 		if then != nil {
-			if last, err = then(tx, &run); err != nil {
+			if last, err = then(tx, &c); err != nil {
 				return err
 			}
 		}
-		if result, err = storeChange(tx, before, attempts, run, events); err != nil {
+		if result, err = storeChange(tx, before, attempts, c.run, c.events); err != nil {
 			return err
 		}
 		return last()
@@ -111,7 +134,11 @@ func storeChange(tx *gorm.DB, before runRow, attempts []attemptRow, run product.
 			return product.Run{}, err
 		}
 	}
-	return runFromRow(after, stored)
+	result, err := runFromRow(after, stored)
+	if err != nil {
+		return product.Run{}, err
+	}
+	return result, storeDeliveries(tx, product.Status(before.Status), result)
 }
 
 // storeAttempts writes the attempts that are new or changed, and returns all.

@@ -37,20 +37,7 @@ const (
 // Run keeps house until the context ends. What fails is tried again after the
 // interval.
 func (h *Housekeeping) Run(ctx context.Context) error {
-	interval := h.Interval
-	if interval == 0 {
-		interval = housekeepingInterval
-	}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		h.once(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
+	return repeat(ctx, h.Interval, housekeepingInterval, h.once)
 }
 
 // once does whatever is due. One chore that fails does not keep the others from

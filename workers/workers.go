@@ -25,6 +25,9 @@ type Activities struct {
 	Product      *activities.Product
 	Infra        *activities.Infra
 	AgentRuntime *activities.AgentRuntime
+	Webhooks     *activities.Webhooks
+	Rollouts     *activities.Rollouts
+	Schedules    *activities.Schedules
 }
 
 // Config is how one worker process works.
@@ -48,19 +51,24 @@ type row struct {
 }
 
 // table is what this process serves. Queue "product" reads and writes the
-// record; queue "infra" talks to the cluster.
+// record; queue "infra" talks to the cluster, queue "webhooks" to customers.
 func table(a Activities, cfg Config) []row {
 	return []row{
 		{
 			queue:      workflows.QueueProduct,
-			workflows:  []any{workflows.AgentRun},
-			activities: []any{a.Marketplace, a.Product},
+			workflows:  []any{workflows.AgentRun, workflows.ScheduledStart, workflows.Rollout, workflows.DeliverWebhook},
+			activities: []any{a.Marketplace, a.Product, a.Rollouts, a.Schedules, a.Webhooks},
 			options:    worker.Options{MaxConcurrentActivityExecutionSize: 200, MaxConcurrentWorkflowTaskExecutionSize: 200},
 		},
 		{
 			queue:      workflows.QueueInfra,
 			activities: []any{a.Infra, a.AgentRuntime},
 			options:    worker.Options{MaxConcurrentActivityExecutionSize: 200, TaskQueueActivitiesPerSecond: cfg.CreatesPerSecond, DisableWorkflowWorker: true},
+		},
+		{
+			queue:      workflows.QueueWebhooks,
+			activities: []any{a.Webhooks},
+			options:    worker.Options{MaxConcurrentActivityExecutionSize: 100, DisableWorkflowWorker: true},
 		},
 	}
 }

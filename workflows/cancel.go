@@ -91,6 +91,9 @@ func (r *agentRun) settle(ctx workflow.Context, end ending, gone *activities.Gon
 		return AgentRunResult{}, err
 	}
 	r.show(kept, result.Status, "%s: %s", result.Status, result.Reason)
+	if result.HasChildren {
+		r.cancelChildren(kept)
+	}
 	switch {
 	case result.Status == product.StatusCanceled:
 		return result, temporal.NewCanceledError(result)
@@ -98,6 +101,17 @@ func (r *agentRun) settle(ctx workflow.Context, end ending, gone *activities.Gon
 		return result, temporal.NewNonRetryableApplicationError(result.Message, string(result.Reason), nil, result)
 	}
 	return result, nil
+}
+
+// cancelChildren ends what the run started and nobody waits for any more. The run
+// has ended by then, and its own end is told whatever becomes of this.
+func (r *agentRun) cancelChildren(ctx workflow.Context) {
+	var layer2 *activities.Product
+	options := workflow.WithActivityOptions(ctx, childrenOptions)
+	err := workflow.ExecuteActivity(options, layer2.CancelChildren, activities.CancelChildrenInput{RunID: r.in.RunID}).Get(options, nil)
+	if err != nil {
+		r.log.Error("children of the run may go on", "error", err)
+	}
 }
 
 // endingOf is the end of a run whose work failed with an error that no retry

@@ -56,6 +56,18 @@ var (
 	settleOptions = workflow.ActivityOptions{
 		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
 	}
+	// scheduleOptions: reads and conditional writes of the record.
+	scheduleOptions = workflow.ActivityOptions{
+		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
+	}
+	// awaitRunOptions: for as long as the run takes. Each try looks once.
+	awaitRunOptions = workflow.ActivityOptions{
+		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff, Summary: "wait for the end of the run",
+	}
+	// childrenOptions: a run may have started a hundred others.
+	childrenOptions = workflow.ActivityOptions{
+		TaskQueue: QueueProduct, StartToCloseTimeout: time.Minute, RetryPolicy: backoff, Summary: "cancel the children",
+	}
 )
 
 const (
@@ -70,6 +82,12 @@ const (
 	lostMargin = 5 * time.Minute
 	// goneMargin is how long a node may take to end a pod beyond its grace.
 	goneMargin = 3 * time.Minute
+	// queueFallback is how long a run in the queue believes that it would be told
+	// of its slot.
+	queueFallback = 10 * time.Minute
+	// clockMargin is how far the clocks of server and workers may be apart, so that
+	// a deadline that has passed for the one has passed for the others.
+	clockMargin = 2 * time.Second
 )
 
 // awaitJobOptions: the lease, bounded by the backstop behind all deadlines. No
@@ -95,7 +113,7 @@ func awaitGoneOptions(attempt int, grace time.Duration) workflow.ActivityOptions
 	}
 }
 
-// attemptBackoff is the pause after attempt n failed by the platform.
+// attemptBackoff is the pause after attempt n failed.
 func attemptBackoff(n int) time.Duration {
 	return min(time.Second<<min(n-1, 5), 30*time.Second)
 }

@@ -19,8 +19,10 @@ import (
 // The names of signals and the identifiers of activities that are completed from
 // outside. They are part of the protocol with running workflows.
 const (
-	SignalCancel  = "cancel"
-	SignalStarted = "started"
+	SignalCancel    = "cancel"
+	SignalStarted   = "started"
+	SignalDecide    = "decide"
+	SignalSlotFreed = "slot-freed"
 )
 
 // AwaitJobID is the activity that a watcher completes when the attempt ends.
@@ -72,6 +74,8 @@ type agentRun struct {
 	cancel  *CancelSignal // the first request to cancel
 	plan    activities.PlanSummary
 	attempt int // the attempt whose objects may exist; 0: none
+
+	platformFaults, agentFaults int // attempts that failed
 }
 
 // ending is how the work of a run came to its end, before it is settled.
@@ -135,6 +139,9 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 		return ending{}, ctx.Err()
 	}
 	end, done, err := r.admit(ctx)
+	if err == nil && !done {
+		end, done, err = r.approve(ctx)
+	}
 	if err != nil || done {
 		return end, err
 	}
@@ -150,15 +157,30 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 		case slot.DeniedKind != "":
 			return r.denied(fault.New(fault.Kind(slot.DeniedKind), slot.DeniedCode, slot.DeniedMessage)), nil
 		}
-		if !verdict.Retry || n >= r.plan.MaxAttempts {
+		if !r.again(verdict) {
 			return ending{verdict.Reason, verdict.Message}, nil
 		}
-		r.log.Info("attempt failed by the platform, trying again", "attempt", n, "reason", string(verdict.Reason))
+		r.log.Info("attempt failed, trying again", "attempt", n, "reason", string(verdict.Reason))
 		r.describe(ctx, fmt.Sprintf("attempt %d failed: %s. Trying again.", n, verdict.Reason))
 		if err := workflow.Sleep(ctx, attemptBackoff(n)); err != nil {
 			return ending{}, err
 		}
 	}
+}
+
+// again counts a failed attempt, and reports whether there is to be another one.
+// Failures of the platform and of the agent are bounded on their own, and with
+// them all attempts: by the sum of both bounds, less one.
+func (r *agentRun) again(v activities.Verdict) bool {
+	switch {
+	case v.Retry:
+		r.platformFaults++
+		return r.platformFaults < r.plan.MaxAttempts
+	case v.AgentFault:
+		r.agentFaults++
+		return r.agentFaults < r.plan.AgentAttempts
+	}
+	return false
 }
 
 // errCanceledBefore says that the record of the run carries a cancel whose
@@ -194,31 +216,35 @@ func (r *agentRun) admit(ctx workflow.Context) (ending, bool, error) {
 		RunID: r.in.RunID, EntitlementID: right.EntitlementID, PriceID: right.PriceID,
 		BudgetMicros: right.BudgetMicros, Currency: right.Currency, Affordable: right.Affordable,
 	}).Get(ctx, &r.plan)
-	if f, ok := activities.FaultOf(err); ok && f.Kind == fault.Invalid {
+	switch f, ok := activities.FaultOf(err); {
+	case ok && f.Kind == fault.Invalid:
 		return ending{product.ReasonPlanInvalid, f.Message}, true, nil
+	case ok && f.Kind == fault.Forbidden:
+		return ending{product.ReasonPolicyDenied, f.Message}, true, nil
 	}
 	return ending{}, false, err
 }
 
-// denied is the ending of a run that layer 1 does not allow.
+// denied is the ending of a run that its rights, its money or a limit do not allow.
 func (r *agentRun) denied(f *fault.Error) ending {
 	r.log.Info("start denied", "kind", string(f.Kind), "code", f.Code)
-	if f.Kind == fault.PaymentRequired {
+	switch {
+	case f.Kind == fault.PaymentRequired:
 		return ending{product.ReasonPaymentRequired, f.Message}
+	case f.Code == product.CodeLimitReached:
+		return ending{product.ReasonLimitReached, f.Message}
 	}
 	return ending{product.ReasonNotEntitled, f.Message}
 }
 
 // try makes one attempt and returns its verdict.
 func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activities.Slot, error) {
-	var layer2 *activities.Product
 	var layer3 *activities.Infra
 	var layer4 *activities.AgentRuntime
 	ref := activities.AttemptRef{RunID: r.in.RunID, Attempt: n}
 
-	var slot activities.Slot
-	local := workflow.WithLocalActivityOptions(ctx, recordOptions)
-	if err := workflow.ExecuteLocalActivity(local, layer2.AcquireSlot, ref).Get(local, &slot); err != nil || !slot.Granted {
+	slot, err := r.acquire(ctx, ref)
+	if err != nil || !slot.Granted {
 		return activities.Verdict{}, slot, err
 	}
 	r.show(ctx, product.StatusStarting, "starting attempt %d", n)
@@ -227,7 +253,7 @@ func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activit
 	// canceled: cleaning up must know.
 	r.attempt = n
 	create := workflow.WithActivityOptions(ctx, createJobOptions)
-	err := workflow.ExecuteActivity(create, layer3.CreateJob, ref).Get(create, nil)
+	err = workflow.ExecuteActivity(create, layer3.CreateJob, ref).Get(create, nil)
 	var outcome activities.JobOutcome
 	switch f, isFault := activities.FaultOf(err); {
 	case err == nil:

@@ -34,8 +34,9 @@ type bundle struct {
 	settled []activities.SettleRunInput
 	deleted []activities.DeleteJobInput
 
-	record error                                  // of RecordCancel
-	gone   func() (activities.GoneReceipt, error) // instead of AwaitGone's success
+	record   error                                  // of RecordCancel
+	gone     func() (activities.GoneReceipt, error) // instead of AwaitGone's success
+	children bool                                   // runs that it started go on when it ends
 }
 
 func setup(t *testing.T) *bundle {
@@ -57,7 +58,9 @@ func (b *bundle) prepare() {
 		func(_ context.Context, in activities.SettleRunInput) (activities.SettleRunResult, error) {
 			b.settled = append(b.settled, in)
 			rule := product.RuleOf(in.Reason)
-			return activities.SettleRunResult{Status: rule.Status, Reason: in.Reason, Cause: rule.Cause, Message: in.Message}, nil
+			return activities.SettleRunResult{
+				Status: rule.Status, Reason: in.Reason, Cause: rule.Cause, Message: in.Message, HasChildren: b.children,
+			}, nil
 		}).Maybe()
 	b.OnActivity(layer2.RecordCancel, mock.Anything, mock.Anything).Return(activities.CancelOrder{Grace: 3 * time.Second}, b.record).Maybe()
 	b.OnActivity(layer3.DeleteJob, mock.Anything, mock.Anything).Return(
@@ -94,6 +97,19 @@ func (b *bundle) collects(v activities.Verdict) {
 // waits makes AwaitJob wait for ever, as with a watcher that has nothing to say.
 func (b *bundle) waits() {
 	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).After(10*time.Hour).Return(activities.JobOutcome{}, nil)
+}
+
+// shows collects the states that operators see.
+func (b *bundle) shows(t *testing.T) *[]string {
+	t.Helper()
+	shown := &[]string{}
+	b.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
+		attributes, ok := args.Get(0).(temporal.SearchAttributes)
+		require.True(t, ok)
+		status, _ := attributes.GetKeyword(workflows.RunStatusKey)
+		*shown = append(*shown, status)
+	}).Return(nil)
+	return shown
 }
 
 func (b *bundle) run(t *testing.T) (activities.SettleRunResult, error) {
@@ -156,6 +172,26 @@ func TestDeniedMakesNothing(t *testing.T) {
 			require.Equal(t, product.StatusRejected, result.Status)
 			require.Equal(t, "another run was the last one", b.settledAs(t, want).Message)
 			b.AssertNotCalled(t, "CreateJob", mock.Anything, mock.Anything)
+			require.Empty(t, b.deleted)
+		})
+	}
+}
+
+// TestPlanDenialMakesNothing: a run that no plan can be made for is rejected, and
+// what is said depends on who can mend it.
+func TestPlanDenialMakesNothing(t *testing.T) {
+	for kind, want := range map[string]product.Reason{
+		"invalid": product.ReasonPlanInvalid, "forbidden": product.ReasonPolicyDenied,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			b := setup(t)
+			b.OnActivity(layer1.CheckEntitlement, mock.Anything, mock.Anything).Return(activities.CheckEntitlementResult{EntitlementID: "ent_x"}, nil)
+			b.OnActivity(layer2.ResolvePlan, mock.Anything, mock.Anything).Return(activities.PlanSummary{}, fails(kind, "not like this")).Once()
+			result, err := b.run(t)
+			require.NoError(t, err)
+			require.Equal(t, product.StatusRejected, result.Status)
+			require.Equal(t, "not like this", b.settledAs(t, want).Message)
+			b.AssertNotCalled(t, "AcquireSlot", mock.Anything, mock.Anything)
 			require.Empty(t, b.deleted)
 		})
 	}
@@ -420,13 +456,7 @@ func TestCancelWhileCreatingDeletesWhatWasCreated(t *testing.T) {
 func TestStartedSignalShowsRunning(t *testing.T) {
 	b := setup(t)
 	b.granted()
-	var shown []string
-	b.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
-		attributes, ok := args.Get(0).(temporal.SearchAttributes)
-		require.True(t, ok)
-		status, _ := attributes.GetKeyword(workflows.RunStatusKey)
-		shown = append(shown, status)
-	}).Return(nil)
+	shown := b.shows(t)
 	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).After(20*time.Second).
 		Return(activities.JobOutcome{Reason: infra.ReasonOK}, nil)
 	b.collects(activities.Verdict{Reason: product.ReasonOK})
@@ -435,7 +465,7 @@ func TestStartedSignalShowsRunning(t *testing.T) {
 	}, 5*time.Second)
 	_, err := b.run(t)
 	require.NoError(t, err)
-	require.Equal(t, []string{"starting", "running", "succeeded"}, shown)
+	require.Equal(t, []string{"starting", "running", "succeeded"}, *shown)
 }
 
 func TestFaultThatNoRetryMendsIsSettledAndCleanedUp(t *testing.T) {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"agentmarket/product"
@@ -19,4 +20,17 @@ func (r *agentRun) show(ctx workflow.Context, status product.Status, format stri
 
 func (r *agentRun) describe(ctx workflow.Context, text string) {
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** version %s\n\n%s", r.in.Agent, r.plan.Version, text))
+}
+
+// ShowRun is what operators see of a run's workflow from its start: a summary and
+// details in Markdown, and search attributes.
+func ShowRun(in AgentRunInput, version string) (summary, details string, attributes temporal.SearchAttributes) {
+	summary = in.Agent + " " + version
+	details = "Run `" + string(in.RunID) + "` of **" + in.Agent + "** version " + version + ".\n\n" +
+		"Jobs and pods: `kubectl get jobs,pods -A -l agentmarket.dev/run-id=" + string(in.RunID) + "`"
+	return summary, details, temporal.NewSearchAttributes(
+		OrgIDKey.ValueSet(string(in.OrgID)),
+		AgentIDKey.ValueSet(string(in.AgentID)),
+		RunStatusKey.ValueSet(string(product.StatusQueued)),
+	)
 }

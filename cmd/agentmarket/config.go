@@ -34,15 +34,20 @@ environment
   AGENTMARKET_LISTEN               address of the API                        127.0.0.1:3000
   AGENTMARKET_RUNTIME_IMAGE        image of the supervisor, NAME@sha256:…    required by worker
   AGENTMARKET_RUNTIME_BY_COPY      true: for nodes without image volumes     false
+  AGENTMARKET_SANDBOX_RUNTIME_CLASS RuntimeClass of the sandboxed tier; unset: there is no such tier
   AGENTMARKET_RUNS_NAMESPACE       namespace of runs                         agentmarket-runs
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
   AGENTMARKET_JOB_TTL_SECONDS      how long finished Jobs stay, at least 3900 7200
   AGENTMARKET_CREATES_PER_SECOND   bound on calls to the cluster; 0: none    0
+  AGENTMARKET_QUOTA_RUNS           runs at once of an organization; 0: no bound  0
+  AGENTMARKET_QUOTA_CPU_MILLIS     cpu in flight of an organization          0
+  AGENTMARKET_QUOTA_MEMORY_MIB     memory in flight of an organization       0
   AGENTMARKET_CURRENCY             of all prices and wallets, set once        USD
   AGENTMARKET_PLATFORM_FEE_PERCENT the platform's share, up to two decimals  20
   AGENTMARKET_PRICE_NOTICE_DAYS    how long before a raise it is announced   14
   AGENTMARKET_LISTING_REVIEW       false: publishers publish by themselves   true
   AGENTMARKET_PRELOADED_IMAGES     beginnings of names of images that no registry is asked for, with commas
+  AGENTMARKET_WEBHOOK_INSECURE     true: http and private addresses, NEVER in production false
   AGENTMARKET_PAYMENT_INSTRUCTIONS how buyers pay into their wallet          to ask the operator
   AGENTMARKET_SMOKE_AGENT          publisher/name that POST /schedule-job starts; unset: it answers 404
   AGENTMARKET_TEMPORAL_WEB_URL     where people open the Temporal Web UI
@@ -76,7 +81,9 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			Namespace:     os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
 			RuntimeImage:  os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
 			RuntimeByCopy: env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
-			JobTTL:        time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
+			// One name for both: what a policy may ask for, and how it is given.
+			SandboxRuntimeClass: os.Getenv("AGENTMARKET_SANDBOX_RUNTIME_CLASS"),
+			JobTTL:              time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
 		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
 		Limits:          product.DefaultLimits(),
@@ -87,11 +94,18 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			ReviewListings: env.flag("AGENTMARKET_LISTING_REVIEW", "true"),
 		},
 		PreloadedImages:     list("AGENTMARKET_PRELOADED_IMAGES"),
+		WebhookInsecure:     env.flag("AGENTMARKET_WEBHOOK_INSECURE", "false"),
 		PaymentInstructions: os.Getenv("AGENTMARKET_PAYMENT_INSTRUCTIONS"),
 		SmokeAgent:          os.Getenv("AGENTMARKET_SMOKE_AGENT"),
 		CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "0", 1e6),
 	}
 	cfg.Kube = cfg.Kube.WithDefaults()
+	cfg.Limits.Quota = product.Quota{
+		ConcurrentRuns: int64(env.number("AGENTMARKET_QUOTA_RUNS", "0", 1e9)),
+		CPUMillis:      int64(env.number("AGENTMARKET_QUOTA_CPU_MILLIS", "0", 1e12)),
+		MemoryMiB:      int64(env.number("AGENTMARKET_QUOTA_MEMORY_MIB", "0", 1e12)),
+	}
+	cfg.Limits.Sandboxed = cfg.Kube.SandboxRuntimeClass != ""
 	return cfg, orDefault("AGENTMARKET_LISTEN", "127.0.0.1:3000"), errors.Join(env.errs...)
 }
 

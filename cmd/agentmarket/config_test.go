@@ -48,6 +48,21 @@ func TestConfigOfTheMarketplace(t *testing.T) {
 	require.Equal(t, "Pay into account 42.", cfg.PaymentInstructions)
 }
 
+// TestConfigOfTheSandboxedTier: what a policy may ask for is what the cluster has.
+func TestConfigOfTheSandboxedTier(t *testing.T) {
+	withEnvironment(t, nil)
+	cfg, _, err := configFromEnvironment()
+	require.NoError(t, err)
+	require.False(t, cfg.Limits.Sandboxed)
+	require.Empty(t, cfg.Kube.SandboxRuntimeClass)
+
+	withEnvironment(t, map[string]string{"AGENTMARKET_SANDBOX_RUNTIME_CLASS": "gvisor"})
+	cfg, _, err = configFromEnvironment()
+	require.NoError(t, err)
+	require.True(t, cfg.Limits.Sandboxed)
+	require.Equal(t, "gvisor", cfg.Kube.SandboxRuntimeClass)
+}
+
 func TestConfigReportsEverythingAtOnce(t *testing.T) {
 	wrong := map[string]string{
 		"AGENTMARKET_PLATFORM_FEE_PERCENT": "a fifth",

@@ -23,6 +23,11 @@ type Config struct {
 	// It costs about a second a run. Default: false.
 	RuntimeByCopy bool
 
+	// SandboxRuntimeClass is the RuntimeClass of attempts that are to be sandboxed
+	// (gVisor, Kata Containers). It must exist. Empty: there is none, and such an
+	// attempt is not made. Default: empty.
+	SandboxRuntimeClass string
+
 	// JobTTL is how long a finished Job stays in the cluster, for people with
 	// kubectl. It also is how long a result waits to be collected while the
 	// workers or the stores are away, so it is at least MinJobTTL.

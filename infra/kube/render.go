@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"agentmarket/agentruntime"
+	"agentmarket/fault"
 	"agentmarket/infra"
 )
 
@@ -37,6 +38,10 @@ const (
 // render returns the objects of one attempt. It is pure: the same sandbox and
 // configuration give the same objects, and their hash is on the Job.
 func render(s infra.Sandbox, cfg Config) (*corev1.Secret, *batchv1.Job, error) {
+	if s.Sandboxed && cfg.SandboxRuntimeClass == "" {
+		// Never a weaker one instead. A worker that is configured may come.
+		return nil, nil, fault.Newf(fault.Unavailable, "", "%s is to be sandboxed, and this worker has no runtime class for it", s.Name())
+	}
 	secret := renderInput(s, cfg)
 	job := renderJob(s, cfg)
 	content, err := json.Marshal(struct {
@@ -147,6 +152,9 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 			{Name: "work", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk}}},
 			{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk}}},
 		},
+	}
+	if s.Sandboxed {
+		spec.RuntimeClassName = &cfg.SandboxRuntimeClass
 	}
 	addRuntime(&spec, cfg)
 	return spec

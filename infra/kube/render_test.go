@@ -15,6 +15,7 @@ import (
 	pspolicy "k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
 
+	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/infra"
 )
@@ -38,13 +39,22 @@ func config() Config {
 	return Config{RuntimeImage: "agentmarket.local/agent-runtime" + digest}.WithDefaults()
 }
 
+// sandboxing is the configuration of a cluster with a sandboxed tier.
+func sandboxing() Config {
+	cfg := config()
+	cfg.SandboxRuntimeClass = "gvisor"
+	return cfg
+}
+
 // TestRenderGolden compares with testdata; -update rewrites it.
 func TestRenderGolden(t *testing.T) {
 	byCopy := config()
 	byCopy.RuntimeByCopy = true
-	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy} {
+	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing()} {
 		t.Run(name, func(t *testing.T) {
-			secret, job, err := render(sandbox(), cfg)
+			s := sandbox()
+			s.Sandboxed = name == "sandboxed"
+			secret, job, err := render(s, cfg)
 			require.NoError(t, err)
 			var got []byte
 			for _, object := range []any{secret, job} {
@@ -62,6 +72,24 @@ func TestRenderGolden(t *testing.T) {
 			require.Empty(t, cmp.Diff(string(want), string(got)), "an intended change: make golden")
 		})
 	}
+}
+
+// TestSandboxedOrNotAtAll: an attempt that is to be sandboxed never gets less, and
+// one that is not is as without the tier.
+func TestSandboxedOrNotAtAll(t *testing.T) {
+	s := sandbox()
+	_, plain, err := render(s, config())
+	require.NoError(t, err)
+	_, job, err := render(s, sandboxing())
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(plain, job))
+
+	s.Sandboxed = true
+	_, job, err = render(s, sandboxing())
+	require.NoError(t, err)
+	require.Equal(t, "gvisor", *job.Spec.Template.Spec.RuntimeClassName)
+	_, _, err = render(s, config())
+	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
 }
 
 // TestPodsMeetTheRestrictedStandard asks the checks that the API server itself

@@ -23,6 +23,7 @@ func sound() graph {
 	add("infra/kube", module+"/infra", "k8s.io/client-go/kubernetes")
 	add("agentruntime", "encoding/json", module+"/fault", module+"/ids")
 	add("agentruntime/supervisor", "os/exec", module+"/agentruntime")
+	add("launch", "context", module+"/product", module+"/marketplace", module+"/audit", module+"/fault", module+"/ids")
 	add("activities", "go.temporal.io/sdk/activity", module+"/product", module+"/infra", module+"/marketplace")
 	add("workflows", "go.temporal.io/sdk/workflow", module+"/activities")
 	add("conductor", "go.temporal.io/sdk/client", module+"/workflows")
@@ -31,7 +32,9 @@ func sound() graph {
 	add("blobs", "gocloud.dev/blob", module+"/product")
 	add("api", "github.com/gin-gonic/gin", "github.com/danielgtaylor/huma/v2", module+"/product")
 	add("cmd/devstack", "go.temporal.io/server/temporal", module+"/cmd/internal/wire")
-	add("registry", "net/http", module+"/fault")
+	add("publicnet", "net/http")
+	add("registry", "net/http", module+"/fault", module+"/publicnet")
+	add("webhooks", "net/http", module+"/product", module+"/publicnet", "github.com/standard-webhooks/standard-webhooks/libraries/go")
 	add("cmd/internal/wire", "go.temporal.io/sdk/client", module+"/store", module+"/infra/kube", module+"/registry")
 	g["deploy"] = pkg{name: "deploy", testImports: []string{"k8s.io/api/core/v1"}, documented: true}
 	return g
@@ -95,6 +98,14 @@ func TestRulesFail(t *testing.T) {
 			{withTest(sound(), "marketplace", module+"/registry"), "a test of marketplace imports agentmarket/registry"},
 			{with(sound(), "activities", "github.com/google/go-containerregistry/pkg/v1/remote"), "activities imports github.com/google/go-containerregistry/pkg/v1/remote"},
 		},
+		"the sender of webhooks is imported only by cmd, and its library by nothing else": {
+			{with(sound(), "activities", module+"/webhooks"), "activities imports agentmarket/webhooks"},
+			{withTest(sound(), "api", "github.com/standard-webhooks/standard-webhooks/libraries/go"),
+				"a test of api imports github.com/standard-webhooks/standard-webhooks/libraries/go"},
+		},
+		"publicnet is imported only by registry and webhooks": {
+			{with(sound(), "api", module+"/publicnet"), "api imports agentmarket/publicnet"},
+		},
 		"a layer never imports a layer above it: marketplace → product → infra → agentruntime": {
 			{with(sound(), "infra/kube", module+"/product"), "infra/kube imports product, which is above it"},
 			{with(sound(), "agentruntime", module+"/marketplace"), "agentruntime imports marketplace, which is above it"},
@@ -120,10 +131,19 @@ func TestRulesFail(t *testing.T) {
 			{with(sound(), "audit", module+"/marketplace"), "audit imports agentmarket/marketplace"},
 			{with(sound(), "audit", module+"/money"), "audit imports agentmarket/money"},
 		},
+		"launch imports only layers 1 and 2, and what they import": {
+			{with(sound(), "launch", module+"/store"), "launch imports agentmarket/store"},
+			{with(sound(), "launch", "go.temporal.io/sdk/client"), "launch imports go.temporal.io/sdk/client"},
+		},
+		"launch is imported only by api, activities and cmd": {
+			{with(sound(), "marketplace", module+"/launch"), "marketplace imports agentmarket/launch"},
+			{withTest(sound(), "store", module+"/launch"), "a test of store imports agentmarket/launch"},
+		},
 		"workflows reach no I/O through any package of the module": {
 			{with(sound(), "workflows", module+"/store"), "workflows → store"},
 			{with(sound(), "activities", module+"/blobs"), "workflows → activities → blobs"},
 			{with(sound(), "activities", module+"/registry"), "workflows → activities → registry"},
+			{with(sound(), "activities", module+"/webhooks"), "workflows → activities → webhooks"},
 			{with(sound(), "workflows", "net/http"), "workflows → net/http"},
 			{with(sound(), "marketplace", "net"), "workflows → activities → marketplace → net"},
 			{with(sound(), "activities", "go.temporal.io/sdk/client"), "workflows → activities → go.temporal.io/sdk/client"},

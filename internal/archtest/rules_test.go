@@ -57,7 +57,7 @@ var rules = []rule{
 		why:  "workflow identifiers, queues, reuse policies and signal names are a protocol with running workflows; one package must know all of its speakers",
 		home: "a new verb (start, cancel, signal, complete) is a method of conductor.Conductor",
 		find: confined([]string{"go.temporal.io/sdk/client"},
-			[]string{"conductor", "workers", "cmd/...", "internal/testenv", "e2e", "bench"}, nil),
+			[]string{"conductor", "workers", "cmd/...", "internal/testenv", "internal/simulate", "e2e", "bench"}, nil),
 	},
 	{
 		says: "the Temporal server is imported only by cmd/devstack",
@@ -71,6 +71,18 @@ var rules = []rule{
 		home: "declare or use marketplace.Images; what is asked of a registry goes to registry, and cmd/internal/wire hands it over",
 		find: confined([]string{module + "/registry", "github.com/google/go-containerregistry", "oras.land", "go.podman.io/image",
 			"github.com/containers/image", "github.com/containerd/containerd"}, []string{"registry", "cmd/..."}, []string{"e2e"}),
+	},
+	{
+		says: "the sender of webhooks is imported only by cmd, and its library by nothing else",
+		why:  "customers choose whom the platform speaks to; one sender refuses those inside of the platform's network, and nothing else may send",
+		home: "declare or use activities.Sender; cmd/internal/wire hands over the one of package webhooks",
+		find: confined([]string{module + "/webhooks", "github.com/standard-webhooks"}, []string{"webhooks", "cmd/..."}, []string{"e2e"}),
+	},
+	{
+		says: "publicnet is imported only by registry and webhooks",
+		why:  "it is for packages that speak to whom strangers choose, and there is one for each purpose",
+		home: "a new purpose is a new edge package, which takes its transport from publicnet",
+		find: confined([]string{module + "/publicnet"}, []string{"publicnet", "registry", "webhooks"}, nil),
 	},
 	{
 		says: "a layer never imports a layer above it: " + strings.Join(layers, " → "),
@@ -108,6 +120,19 @@ var rules = []rule{
 		why:  "every layer may speak of an amount and of who changed something, so neither may know a layer or bring a library along",
 		home: "what an amount is for, or what is recorded of an object, goes to the layer that owns it: marketplace, product; writing it down goes to store",
 		find: imports([]string{"money", "audit"}, module+"/fault", module+"/ids"),
+	},
+	{
+		says: "launch imports only layers 1 and 2, and what they import",
+		why:  "the API and a schedule start runs by the same rules; what one of them needs more must not reach the other",
+		home: "reading a request goes to api, whom a schedule belongs to goes to activities; telling the workflow engine is left to the caller",
+		find: imports([]string{"launch"},
+			module+"/marketplace", module+"/product", module+"/audit", module+"/fault", module+"/ids", module+"/money"),
+	},
+	{
+		says: "launch is imported only by api, activities and cmd",
+		why:  "it stands above the layers; a layer that starts runs itself would decide about its own use",
+		home: "declare an interface where a run is to be started, as activities.Starter; cmd/internal/wire hands over the launcher",
+		find: confined([]string{module + "/launch"}, []string{"api", "activities", "cmd/..."}, []string{"launch", "e2e"}),
 	},
 	{
 		says: "workflows reach no I/O through any package of the module",
@@ -218,7 +243,7 @@ func layersArePure(g graph) (breaches []string) {
 
 // ioPackages are the packages of the module that do I/O.
 var ioPackages = []string{
-	"store", "blobs", "registry", "infra/kube", "conductor", "workers", "api", "gateway", "cmd", "internal",
+	"store", "blobs", "registry", "publicnet", "webhooks", "infra/kube", "conductor", "workers", "api", "gateway", "cmd", "internal",
 }
 
 // parsers are packages below net that read texts and connect to nothing.

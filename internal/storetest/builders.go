@@ -147,6 +147,7 @@ func (w world) queued(at time.Time) product.Run {
 		Image: w.version.Image, Status: product.StatusQueued,
 		Labels:    map[string]string{"team": "blue", "a.b/c": `quote " and \`},
 		Request:   product.Request{RunTimeout: 90 * time.Second},
+		Origin:    product.Origin{Kind: product.OriginAPI},
 		CreatedAt: at, QueueDeadline: at.Add(time.Hour),
 	}
 }

@@ -26,6 +26,23 @@ func Fill(t *testing.T, s Stores, n int) {
 		fillMoney(t, s, n, org)
 		fillHeads(t, s, org)
 		fillListings(t, s, n, org)
+		fillWebhooks(t, s, org)
+		if i == 0 {
+			fillSlots(t, s, org)
+			fillShelf(t, s, org)
+		}
+	}
+}
+
+// fillShelf stores agents that nobody has a right to, so that those which somebody
+// has are a part.
+func fillShelf(t *testing.T, s Stores, org marketplace.Organization) {
+	t.Helper()
+	for i := range 200 {
+		_, err := s.Names.EnsureAgent(t.Context(), actor, product.Agent{
+			ID: ids.New[ids.Agent](ids.PrefixAgent), OrgID: org.ID, Publisher: org.Name, Name: fmt.Sprint("shelf-", i), CreatedAt: start, UpdatedAt: start,
+		})
+		require.NoError(t, err)
 	}
 }
 
@@ -55,6 +72,10 @@ func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organizatio
 	}
 
 	w.fillChannels(t)
+	w.fillBodies(t)
+	fillPolicies(t, s, org)
+	w.fillSchedules(t)
+	w.fillRollouts(t)
 
 	for i := range n {
 		w.fillRun(t, &product.IdempotencyKey{Key: fmt.Sprint("key-", i), Fingerprint: "f"})

@@ -50,6 +50,16 @@ var organizationTests = []testCase{
 		_, err = s.Marketplace.Organization(t.Context(), ids.New[ids.Org](ids.PrefixOrg))
 		requireFault(t, err, fault.NotFound, "organization_not_found")
 	}},
+	{"many are found by name and by identifier", func(t *testing.T, s Stores) {
+		first, second := anOrganization(t, s, "acme"), anOrganization(t, s, "globex")
+		anOrganization(t, s, "other")
+		found, err := s.Marketplace.FindOrganizations(t.Context(), []string{"acme", "nobody"}, []ids.Org{second.ID, "org_none"})
+		require.NoError(t, err)
+		require.ElementsMatch(t, []marketplace.Organization{first, second}, found)
+		found, err = s.Marketplace.FindOrganizations(t.Context(), nil, nil)
+		require.NoError(t, err)
+		require.Empty(t, found)
+	}},
 	{"all of them are listed newest first, by pages", func(t *testing.T, s Stores) {
 		var names []string
 		for i := range 5 {

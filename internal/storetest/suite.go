@@ -14,6 +14,8 @@ type Stores struct {
 	Names       product.AgentNames
 	Channels    product.ChannelStore
 	Runs        product.RunStore
+	Control     product.ControlStore
+	Bodies      product.RunBodies
 }
 
 // Run runs the conformance suite. open returns empty stores, fresh for every
@@ -56,6 +58,19 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"update_run", updateRunTests},
 		{"list_runs", listRunTests},
 		{"dispatch", dispatchTests},
+		{"slots", slotTests},
+		{"trees", treeTests},
+		{"decisions", decisionTests},
+		{"retention", retentionTests},
+		{"children", childrenTests},
+		{"policies", policyTests},
+		{"schedules", scheduleTests},
+		{"schedule_dispatch", scheduleDispatchTests},
+		{"schedule_runs", scheduleRunTests},
+		{"webhooks", webhookTests},
+		{"deliveries", deliveryTests},
+		{"rollouts", rolloutTests},
+		{"samples", sampleTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {

@@ -215,10 +215,13 @@ func (s *PostgresServer) Stop() error {
 	return err
 }
 
+// Address is the server's, HOST:PORT.
+func (s *PostgresServer) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
 // URL is the connection URL of a database of the server.
 func (s *PostgresServer) URL(database string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(superuser), Path: "/" + database,
-		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), RawQuery: "sslmode=disable"}
+		Host: s.Address(), RawQuery: "sslmode=disable"}
 	return u.String()
 }
 

@@ -71,6 +71,19 @@ func (d Dev) StartTemporal(tb testing.TB, file string, port int) *Process {
 	return p
 }
 
+// StartTemporalOnPostgres is StartTemporal on a PostgreSQL server (HOST:PORT) that
+// has nothing of Temporal yet.
+func (d Dev) StartTemporalOnPostgres(tb testing.TB, address string, port int) *Process {
+	tb.Helper()
+	p := d.Start(tb, Program{
+		Name: "temporal", Path: filepath.Join(d.Bin, "devstack"),
+		Args:  []string{"temporal", "-postgres", address, "-port", strconv.Itoa(port)},
+		Ready: "ready",
+	})
+	p.WaitReady(tb)
+	return p
+}
+
 // Program is a process of the platform under test.
 type Program struct {
 	Name string

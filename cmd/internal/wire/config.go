@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -58,6 +59,9 @@ type Config struct {
 	// PreloadedImages are the beginnings of names of images that no registry is
 	// asked for, see registry.Config.
 	PreloadedImages []string
+	// WebhookInsecure lets messages go to plain http and to private addresses, for
+	// development and tests: see webhooks.Config.
+	WebhookInsecure bool
 	// PaymentInstructions tell buyers how to pay into their wallet, at most 2000
 	// characters. Empty: to ask the operator.
 	PaymentInstructions string
@@ -83,6 +87,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+var runtimeClass = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
 // Validate reports every mistake at once, before anything starts.
 func (c Config) Validate() error {
 	var errs []error
@@ -97,6 +103,8 @@ func (c Config) Validate() error {
 	require(money.ValidCurrency(c.Policy.Currency), "AGENTMARKET_CURRENCY is not three upper-case letters (ISO 4217)")
 	require(0 <= c.Policy.FeeBasisPoints && c.Policy.FeeBasisPoints <= 100_00, "AGENTMARKET_PLATFORM_FEE_PERCENT is not between 0 and 100")
 	require(0 <= c.Policy.PriceNotice && c.Policy.PriceNotice <= maxPriceNotice, "AGENTMARKET_PRICE_NOTICE_DAYS is not between 0 and 365")
+	require(c.Kube.SandboxRuntimeClass == "" || len(c.Kube.SandboxRuntimeClass) <= 253 && runtimeClass.MatchString(c.Kube.SandboxRuntimeClass),
+		"AGENTMARKET_SANDBOX_RUNTIME_CLASS is not the name of a RuntimeClass (gvisor, …)")
 	for _, prefix := range c.PreloadedImages {
 		require(prefix != "" && !strings.ContainsAny(prefix, " \t@") && !strings.Contains(prefix, "://"),
 			fmt.Sprintf("AGENTMARKET_PRELOADED_IMAGES: %q is no beginning of names of images (registry.example/team, …)", prefix))
@@ -118,12 +126,14 @@ func (c Config) LogValue() slog.Value {
 		slog.String("runs_namespace", c.Kube.Namespace),
 		slog.String("runtime_image", c.Kube.RuntimeImage),
 		slog.Bool("runtime_by_copy", c.Kube.RuntimeByCopy),
+		slog.String("sandbox_runtime_class", c.Kube.SandboxRuntimeClass),
 		slog.Bool("manage_namespace", c.ManageNamespace),
 		slog.String("currency", c.Policy.Currency),
 		slog.Int64("fee_basis_points", c.Policy.FeeBasisPoints),
 		slog.Duration("price_notice", c.Policy.PriceNotice),
 		slog.Bool("listing_review", c.Policy.ReviewListings),
 		slog.Any("preloaded_images", c.PreloadedImages),
+		slog.Bool("webhook_insecure", c.WebhookInsecure),
 	)
 }
 

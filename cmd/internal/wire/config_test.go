@@ -40,6 +40,7 @@ func TestConfigValidate(t *testing.T) {
 		"AGENTMARKET_PRICE_NOTICE_DAYS":       func(c *Config) { c.Policy.PriceNotice = -time.Hour },
 		"AGENTMARKET_PRELOADED_IMAGES":        func(c *Config) { c.PreloadedImages = []string{"https://registry.example"} },
 		`AGENTMARKET_PRELOADED_IMAGES: ""`:    func(c *Config) { c.PreloadedImages = []string{"registry.example", ""} },
+		"AGENTMARKET_SANDBOX_RUNTIME_CLASS":   func(c *Config) { c.Kube.SandboxRuntimeClass = "gVisor" },
 		"AGENTMARKET_PAYMENT_INSTRUCTIONS":    func(c *Config) { c.PaymentInstructions = strings.Repeat("ß", 2001) },
 	} {
 		cfg := aConfig()
@@ -49,6 +50,7 @@ func TestConfigValidate(t *testing.T) {
 	cfg := aConfig()
 	cfg.PreloadedImages = []string{"agents.local/", "registry.example:5000/team"}
 	cfg.PaymentInstructions = strings.Repeat("ß", 2000)
+	cfg.Kube.SandboxRuntimeClass = "kata.example-2"
 	require.NoError(t, cfg.Validate())
 
 	err := Config{}.Validate()

@@ -11,7 +11,8 @@
 //	            ┌─────┴──────────── worker ───────────────┐    ▼
 //	            │ relay ◄── store      kube.Watcher ◄── cluster (Jobs, pods)
 //	            │ reporter ◄───────────────┘              │
-//	            │ housekeeping ──► store                  │
+//	            │ housekeeping, slot repair ──► store     │
+//	            │ retention ──► blobs, store              │
 //	            └─────────────────────────────────────────┘
 package wire
 
@@ -22,6 +23,7 @@ import (
 	"log/slog"
 	"net"
 	"time"
+	_ "time/tzdata" // schedules have time zones, also where the system has none
 
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
@@ -31,9 +33,11 @@ import (
 	"agentmarket/blobs"
 	"agentmarket/conductor"
 	"agentmarket/infra/kube"
+	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/registry"
 	"agentmarket/store"
+	"agentmarket/webhooks"
 	"agentmarket/workers"
 )
 
@@ -60,7 +64,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Platform, err e
 			p.Close()
 		}
 	}()
-	if p.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Logger: log}); err != nil {
+	if p.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL, Quota: cfg.Limits.Quota, Logger: log}); err != nil {
 		return nil, err
 	}
 	if p.blobs, err = blobs.Open(ctx, cfg.BlobURL); err != nil {
@@ -119,13 +123,18 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		Channels:    p.DB.Agents(),
 		Names:       p.DB.Agents(),
 		Runs:        p.DB.Runs(),
+		Bodies:      p.DB.Runs(),
+		Control:     p.DB.Product(),
 		Engine:      p.conductor,
+		Schedules:   p.conductor,
 		Logs:        cluster,
 		Blobs:       p.blobs,
 		Policy:      p.cfg.Policy,
 		Limits:      p.cfg.Limits,
 		Images:      registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages}),
 		Payments:    marketplace.ManualPayments{Instructions: p.cfg.PaymentInstructions},
+
+		WebhookInsecure: p.cfg.WebhookInsecure,
 		// Not Temporal and not the cluster: without them the API still takes
 		// runs and cancels, and they are carried out when these are back.
 		Checks: map[string]func(context.Context) error{
@@ -182,25 +191,47 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
 	watcher := kube.NewWatcher(client, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
 	relay := &conductor.Relay{Outboxes: map[string]conductor.Outbox{
-		"runs": conductor.RunOutbox(p.conductor, runs, p.log),
+		"runs":      conductor.RunOutbox(p.conductor, runs, p.log),
+		"slots":     conductor.SlotOutbox(p.conductor, p.DB.Product(), p.log),
+		"rollouts":  conductor.RolloutOutbox(p.conductor, p.DB.Product(), p.log),
+		"schedules": conductor.ScheduleOutbox(p.conductor, p.DB.Product(), p.log),
+		"webhooks":  conductor.WebhookOutbox(p.conductor, p.DB.Product(), p.log),
 	}, Log: p.log, Now: time.Now}
 	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
+	retention := &workers.Retention{Runs: runs, Blobs: p.blobs, Log: p.log, Now: time.Now}
+	slots := &workers.SlotRepair{Slots: p.DB.Product(), Waker: p.conductor, Log: p.log, Now: time.Now}
 	work := workers.Activities{
 		Marketplace: &activities.Marketplace{
 			Store: market, Runs: runs, Agents: agents, Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
 		},
 		Product: &activities.Product{
-			Runs: runs, Agents: agents, Settlements: market, Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+			Runs: runs, Agents: agents, Names: agents, Policies: p.DB.Product(), Bodies: runs, Settlements: market,
+			Queue: p.DB.Product(), Waker: p.conductor, Canceler: p.conductor,
+			Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
 		},
 		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
 		AgentRuntime: &activities.AgentRuntime{
 			Cluster: cluster, Runs: runs, Agents: agents, Blobs: p.blobs, Now: time.Now,
+		},
+		Webhooks: &activities.Webhooks{
+			Endpoints: p.DB.Product(), Deliveries: p.DB.Product(),
+			Sender: webhooks.New(webhooks.Config{Insecure: p.cfg.WebhookInsecure}), Now: time.Now,
+		},
+		Rollouts: &activities.Rollouts{Store: p.DB.Product(), Now: time.Now},
+		Schedules: &activities.Schedules{
+			Store: p.DB.Product(), People: market, Runs: runs, Now: time.Now,
+			Launcher: &launch.Launcher{
+				Market: market, Agents: agents, Channels: agents, Runs: runs, Control: p.DB.Product(),
+				Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+			},
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return watcher.Run(ctx) })
 	group.Go(func() error { return relay.Run(ctx) })
 	group.Go(func() error { return housekeeping.Run(ctx) })
+	group.Go(func() error { return retention.Run(ctx) })
+	group.Go(func() error { return slots.Run(ctx) })
 	group.Go(func() error {
 		return workers.Run(ctx, p.temporal, work, workers.Config{CreatesPerSecond: p.cfg.CreatesPerSecond})
 	})

@@ -15,6 +15,7 @@
 -- of slots that name the scope. A quota that nobody has set is the platform's
 -- default. 0: no bound.
 CREATE TABLE limits (
+    scope             text COLLATE "C" NOT NULL PRIMARY KEY, -- kind:id
     kind              text COLLATE "C" NOT NULL CHECK (kind IN ('platform', 'quota', 'organization', 'team', 'user', 'agent', 'publisher')),
     id                text COLLATE "C" NOT NULL,
     org_id            text COLLATE "C" NOT NULL,
@@ -32,10 +33,9 @@ CREATE TABLE limits (
     month             text COLLATE "C" NOT NULL,
     runs_in_month     bigint NOT NULL,
     updated_by        text COLLATE "C" NOT NULL,
-    updated_at        timestamptz NOT NULL,
-    PRIMARY KEY (kind, id)
+    updated_at        timestamptz NOT NULL
 );
-CREATE INDEX limits_org_idx ON limits (org_id, kind, id) WHERE org_id <> '';
+CREATE INDEX limits_org_idx ON limits (org_id, scope) WHERE org_id <> '';
 
 -- The runs that go on. A row lives from the admission of its run, or from the
 -- moment that the slot was handed to it, to its settlement.
@@ -56,8 +56,8 @@ CREATE INDEX slots_agent_idx ON slots (agent_id);
 CREATE INDEX slots_publisher_idx ON slots (publisher_id);
 
 -- The runs that wait for a slot, and those that were handed one and do not know of
--- it yet (granted_at, with told_due_at for when to tell them). kind, id and bound
--- are the limit that they wait for.
+-- it yet (granted_at, with told_due_at for when to tell them). scope and bound are the
+-- limit that they wait for.
 CREATE TABLE queue (
     run_id       text COLLATE "C" NOT NULL PRIMARY KEY,
     org_id       text COLLATE "C" NOT NULL,
@@ -68,14 +68,13 @@ CREATE TABLE queue (
     cpu_millis   bigint NOT NULL,
     memory_mib   bigint NOT NULL,
     urgency      bigint NOT NULL, -- the negated priority, so that the order is one of ascending columns
-    kind         text COLLATE "C" NOT NULL,
-    id           text COLLATE "C" NOT NULL,
+    scope        text COLLATE "C" NOT NULL,
     bound        text COLLATE "C" NOT NULL,
     entered_at   timestamptz NOT NULL,
     granted_at   timestamptz,
     told_due_at  timestamptz
 );
-CREATE INDEX queue_order_idx ON queue (kind, id, org_id, starter, urgency, run_id) WHERE granted_at IS NULL;
+CREATE INDEX queue_order_idx ON queue (scope, org_id, starter, urgency, run_id) WHERE granted_at IS NULL;
 CREATE INDEX queue_told_idx ON queue (told_due_at) WHERE told_due_at IS NOT NULL;
 
 CREATE TABLE policies (
@@ -128,8 +127,7 @@ CREATE TABLE webhook_endpoints (
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL
 );
-CREATE INDEX webhook_endpoints_org_idx ON webhook_endpoints (org_id, id) WHERE run_id = '';
-CREATE INDEX webhook_endpoints_run_idx ON webhook_endpoints (run_id) WHERE run_id <> '';
+CREATE INDEX webhook_endpoints_org_idx ON webhook_endpoints (org_id, run_id, id);
 
 -- No foreign key to the endpoint: the log of deliveries outlives it.
 CREATE TABLE webhook_deliveries (
@@ -145,6 +143,7 @@ CREATE TABLE webhook_deliveries (
     dispatch_due_at timestamptz
 );
 CREATE INDEX webhook_deliveries_endpoint_idx ON webhook_deliveries (endpoint_id, id DESC);
+CREATE INDEX webhook_deliveries_open_idx ON webhook_deliveries (endpoint_id) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_dispatch_idx ON webhook_deliveries (dispatch_due_at) WHERE dispatch_due_at IS NOT NULL;
 
 CREATE TABLE webhook_tries (
@@ -183,7 +182,8 @@ CREATE TABLE schedules (
     updated_at   timestamptz NOT NULL,
     revision     bigint NOT NULL,
     deleted_at   timestamptz,
-    dispatch_due_at timestamptz
+    dispatch_due_at timestamptz,
+    last_skip    jsonb -- the last start that made no run
 );
 CREATE INDEX schedules_org_idx ON schedules (org_id, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX schedules_dispatch_idx ON schedules (dispatch_due_at) WHERE dispatch_due_at IS NOT NULL;

@@ -1,0 +1,261 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/ids"
+	"agentmarket/infra"
+	"agentmarket/internal/simulate"
+	"agentmarket/internal/testenv"
+	"agentmarket/product"
+)
+
+const (
+	crowdOrgs  = 5
+	crowdRuns  = 100 // of each organization
+	crowdLimit = 10  // at once in each
+)
+
+// crowd is five organizations that start a hundred runs each at once, under two
+// keys, on a platform whose quota is ten runs at once. Everything is real but the
+// cluster.
+type crowd struct {
+	*simulate.Platform
+	orgs []ids.Org
+	runs map[ids.Org][]product.Run // in the order of their creation
+}
+
+func TestQueue(t *testing.T) {
+	t.Run("500 starts", func(t *testing.T) {
+		c := startCrowd(t)
+		c.StartWorker(t)
+		c.untilFull(t)
+		c.requirePositions(t)
+		c.Jobs.Release()
+		c.untilEnded(t)
+		c.requireOrder(t, 5)
+		c.requireNothingLeft(t)
+	})
+	t.Run("500 starts and a worker that is killed every 5 s", func(t *testing.T) {
+		c := startCrowd(t)
+		c.Jobs.Release()
+		done := make(chan struct{})
+		var killer sync.WaitGroup
+		killer.Go(func() { c.killWorkers(t, done) })
+		c.untilEnded(t)
+		close(done)
+		killer.Wait()
+		c.requireOrder(t, crowdLimit)
+		c.requireNothingLeft(t)
+	})
+}
+
+// startCrowd starts all runs at once, with the processes of their agents held.
+func startCrowd(t *testing.T) *crowd {
+	t.Helper()
+	c := &crowd{
+		Platform: simulate.NewPlatform(t, simulate.Options{Quota: product.Quota{ConcurrentRuns: crowdLimit}}),
+		runs:     map[ids.Org][]product.Run{},
+	}
+	c.Jobs.Duration = func(infra.Sandbox) time.Duration { return time.Duration(100+rand.IntN(300)) * time.Millisecond }
+	c.Jobs.Hold()
+	var all []product.Run
+	for i := range crowdOrgs {
+		version := c.Agent(t, fmt.Sprintf("crowd-%d", i))
+		for n := range crowdRuns {
+			run := c.Run(t, version, ids.Key(fmt.Sprintf("key_%d_%d", i, n%2)))
+			c.runs[run.OrgID] = append(c.runs[run.OrgID], run)
+			all = append(all, run)
+		}
+		c.orgs = append(c.orgs, all[len(all)-1].OrgID)
+	}
+	var starters sync.WaitGroup
+	for part := range slices.Chunk(all, 20) {
+		starters.Go(func() {
+			for _, run := range part {
+				c.StartRun(t, run)
+			}
+		})
+	}
+	starters.Wait()
+	return c
+}
+
+// usage of the quota of an organization.
+func (c *crowd) usage(t *testing.T, org ids.Org) product.Usage {
+	t.Helper()
+	_, usage, err := c.DB.Product().Limits(t.Context(), []product.Scope{{Kind: product.ScopeQuota, ID: string(org)}}, time.Now())
+	require.NoError(t, err)
+	if len(usage) == 0 {
+		return product.Usage{}
+	}
+	return usage[0]
+}
+
+// untilFull waits until every organization runs what it may, and all others wait.
+func (c *crowd) untilFull(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, org := range c.orgs {
+			if u := c.usage(t, org); u.Running != crowdLimit || u.Waiting != crowdRuns-crowdLimit {
+				return false
+			}
+		}
+		return c.Jobs.Running() == crowdOrgs*crowdLimit
+	}, 3*time.Minute, 200*time.Millisecond, "10 runs of each organization run, and 90 wait")
+}
+
+// requirePositions: the positions of an organization are 1 to 90, the keys take
+// turns, and each key's runs stand in the order of their creation.
+func (c *crowd) requirePositions(t *testing.T) {
+	t.Helper()
+	for _, org := range c.orgs {
+		waiting := map[int]product.Run{}
+		for _, run := range c.runs[org] {
+			wait, err := c.DB.Product().Waiting(t.Context(), run.ID)
+			require.NoError(t, err)
+			if wait != nil {
+				require.Equal(t, product.ScopeQuota, wait.Scope.Kind)
+				require.Equal(t, product.BoundRuns, wait.Bound)
+				require.Equal(t, int64(crowdLimit), wait.Limit)
+				waiting[wait.Position] = run
+			}
+		}
+		require.Len(t, waiting, crowdRuns-crowdLimit, "every position is taken once")
+		last, ahead := map[ids.Key]ids.Run{}, map[ids.Key]int{}
+		for position := 1; position <= len(waiting); position++ {
+			run, ok := waiting[position]
+			require.True(t, ok, "position %d", position)
+			require.Greater(t, run.ID, last[run.KeyID], "the runs of a key stand in their order")
+			last[run.KeyID] = run.ID
+			ahead[run.KeyID]++
+		}
+		require.Len(t, ahead, 2)
+	}
+}
+
+// killWorkers kills a worker every five seconds and starts the next one.
+func (c *crowd) killWorkers(t *testing.T, done <-chan struct{}) {
+	for {
+		worker := c.StartWorker(t)
+		select {
+		case <-done:
+			return
+		case <-time.After(5 * time.Second):
+			worker.Kill()
+		}
+	}
+}
+
+func (c *crowd) untilEnded(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, org := range c.orgs {
+			open, err := c.DB.Runs().Runs(t.Context(), org, product.RunQuery{
+				Statuses: []product.Status{product.StatusQueued, product.StatusStarting, product.StatusRunning, product.StatusCanceling}, Limit: 1,
+			})
+			if err != nil || len(open) > 0 {
+				return false
+			}
+		}
+		return true
+	}, 4*time.Minute, 300*time.Millisecond, "all 500 end")
+}
+
+// step is a run that takes or gives back its slot, by the event log.
+type step struct {
+	at    time.Time
+	key   ids.Key
+	start bool
+}
+
+// requireOrder reads the event log: all runs succeeded, never more than the limit
+// of an organization ran at once, and neither of its keys was ever ahead of the
+// other by more than what runs at once and some slack.
+func (c *crowd) requireOrder(t *testing.T, slack int) {
+	t.Helper()
+	var handOvers []time.Duration
+	for _, org := range c.orgs {
+		var steps []step
+		var starts, ends []time.Time
+		for _, r := range c.runs[org] {
+			run, err := c.DB.Runs().Run(t.Context(), r.ID)
+			require.NoError(t, err)
+			require.Equal(t, product.StatusSucceeded, run.Status, "%s: %s", run.Reason, run.Message)
+			events, err := c.DB.Runs().Events(t.Context(), r.ID, 0, 100)
+			require.NoError(t, err)
+			for i, e := range events {
+				require.Equal(t, int64(i+1), e.Seq)
+				switch {
+				case e.Type == product.EventAttemptCreated && e.Attempt == 1:
+					steps, starts = append(steps, step{e.At, r.KeyID, true}), append(starts, e.At)
+				case e.Type == product.EventEnded:
+					steps, ends = append(steps, step{at: e.At, key: r.KeyID}), append(ends, e.At)
+				}
+			}
+		}
+		require.Len(t, steps, 2*crowdRuns)
+		slices.SortFunc(steps, func(a, b step) int { return a.at.Compare(b.at) })
+		running, begun := 0, map[ids.Key]int{}
+		for _, s := range steps {
+			if !s.start {
+				running--
+				continue
+			}
+			running++
+			begun[s.key]++
+			require.LessOrEqual(t, running, crowdLimit, "at %s", s.at)
+			require.LessOrEqual(t, spread(begun), crowdLimit+slack, "neither key is left behind")
+		}
+		require.LessOrEqual(t, c.Jobs.Peak(org), crowdLimit)
+		slices.SortFunc(starts, time.Time.Compare)
+		slices.SortFunc(ends, time.Time.Compare)
+		for i, start := range starts[crowdLimit:] {
+			handOvers = append(handOvers, start.Sub(ends[i]))
+		}
+	}
+	slices.SortFunc(handOvers, cmp.Compare)
+	t.Logf("hand-over, median of %d: %s", len(handOvers), handOvers[len(handOvers)/2])
+}
+
+// spread is how far one key is ahead of the other.
+func spread(begun map[ids.Key]int) int {
+	if len(begun) < 2 {
+		return 0
+	}
+	var counts []int
+	for _, n := range begun {
+		counts = append(counts, n)
+	}
+	return slices.Max(counts) - slices.Min(counts)
+}
+
+// requireNothingLeft: no slot, no place in the queue, no attempt but the first.
+func (c *crowd) requireNothingLeft(t *testing.T) {
+	t.Helper()
+	for _, org := range c.orgs {
+		u := c.usage(t, org)
+		require.Zero(t, u.Running, "slots of %s", org)
+		require.Zero(t, u.Waiting)
+		require.Zero(t, u.CPUMillis)
+	}
+	require.Equal(t, crowdOrgs*crowdRuns, c.Jobs.Created(), "every run had one Job")
+	require.Zero(t, c.Jobs.Running())
+	repair, granted, err := c.DB.Product().RepairSlots(t.Context(), time.Now())
+	require.NoError(t, err)
+	require.Equal(t, product.Repair{}, repair, "nothing was leaked")
+	require.Empty(t, granted)
+}
+
+func TestMain(m *testing.M) {
+	simulate.Main()
+	testenv.Main(m)
+}

@@ -1,0 +1,371 @@
+package storetest
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+// release is an agent with two versions, the second one to be rolled out.
+type release struct {
+	world
+	next product.Version
+}
+
+func newRelease(t *testing.T, s Stores) release {
+	t.Helper()
+	w := newWorld(t, s)
+	_, next := publish(t, s, w.org, "reviewer", "2.0.0", start)
+	return release{w, next}
+}
+
+// draft is a rollout as the API would hand it over.
+func (r release) draft(channel string) product.Rollout {
+	return product.Rollout{
+		ID: ids.New[ids.Rollout](ids.PrefixRollout), AgentID: r.agent.ID, Channel: channel,
+		FromID: r.version.ID, From: r.version.Number, ToID: r.next.ID, To: r.next.Number,
+		Stages: []product.Stage{
+			{Organizations: []ids.Org{r.org.ID, "org_x"}, Duration: time.Hour}, {Percent: 10, Duration: 24 * time.Hour}, {Percent: 100},
+		},
+		Thresholds: product.Thresholds{MinSamples: 20, FailureRate: 0.05, Cost: 1.5},
+		Status:     product.RolloutRunning, CreatedAt: start, StagedAt: start, UpdatedAt: start,
+	}
+}
+
+// create stores a rollout, and returns it as it comes back.
+func (r release) create(t *testing.T, rollout product.Rollout) product.Rollout {
+	t.Helper()
+	require.NoError(t, r.Control.CreateRollout(t.Context(), actor, rollout))
+	got, err := r.Control.Rollout(t.Context(), rollout.ID)
+	require.NoError(t, err)
+	return got
+}
+
+// change changes a rollout as its methods do.
+func (r release) change(t *testing.T, id ids.Rollout, dispatch bool, at time.Time, change func(*product.Rollout)) product.Rollout {
+	t.Helper()
+	rollout, err := r.Control.UpdateRollout(t.Context(), actor, id, "rollout.change", dispatch, func(r *product.Rollout) error {
+		change(r)
+		r.UpdatedAt = at
+		return nil
+	})
+	require.NoError(t, err)
+	loaded, err := r.Control.Rollout(t.Context(), id)
+	require.NoError(t, err)
+	requireSame(t, loaded, rollout)
+	return rollout
+}
+
+// ends sets the state of a rollout that ends.
+func ends(status product.RolloutStatus, at time.Time) func(*product.Rollout) {
+	return func(r *product.Rollout) { r.Status, r.EndedAt, r.Reason = status, at, "for the test" }
+}
+
+// follows is the version that a channel points at; empty for one that is not set.
+func (r release) follows(t *testing.T, channel string) string {
+	t.Helper()
+	channels, err := r.Channels.Channels(t.Context(), r.agent.ID)
+	require.NoError(t, err)
+	for _, c := range channels {
+		if c.Name == channel {
+			return c.Version
+		}
+	}
+	return ""
+}
+
+func (r release) due(t *testing.T, now time.Time) []product.Rollout {
+	t.Helper()
+	rollouts, err := r.Control.DueRollouts(t.Context(), now, lease, 100)
+	require.NoError(t, err)
+	return rollouts
+}
+
+var rolloutTests = []testCase{
+	{"a rollout is stored as it is, and its channel points at the old version", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		require.Equal(t, "", r.follows(t, "stable"))
+		want := r.draft("stable")
+		got := r.create(t, want)
+		want.CreatedAt, want.StagedAt, want.UpdatedAt = stored(start), stored(start), stored(start)
+		requireSame(t, want, got)
+		require.Equal(t, "1.0.0", r.follows(t, "stable"), "it was not set, and was the newest release")
+		requireAudit(t, s, r.org.ID, string(want.ID),
+			entry{"rollout.create", "", `{"channel":"stable","from":"1.0.0","to":"2.0.0","status":"running","stage":0}`})
+		requireAudit(t, s, r.org.ID, string(r.agent.ID), entry{"agent.create", "", `{"name":"acme/reviewer"}`},
+			entry{"channel.set", "", `{"name":"stable","version":"1.0.0"}`})
+
+		_, err := s.Channels.SetChannel(t.Context(), actor, r.agent.ID, "beta", "2.0.0", start)
+		require.NoError(t, err)
+		r.create(t, r.draft("beta"))
+		require.Equal(t, "1.0.0", r.follows(t, "beta"), "it pointed elsewhere")
+		_, err = s.Control.Rollout(t.Context(), "rol_none")
+		requireFault(t, err, fault.NotFound, "rollout_not_found")
+	}},
+	{"a channel has one active rollout", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		first := r.create(t, r.draft("stable"))
+		second := r.draft("stable")
+		requireFault(t, s.Control.CreateRollout(t.Context(), actor, second), fault.Conflict, "rollout_active")
+		other := r.create(t, r.draft("beta"))
+		r.change(t, first.ID, false, after(1), func(r *product.Rollout) { r.Status = product.RolloutPaused })
+		requireFault(t, s.Control.CreateRollout(t.Context(), actor, second), fault.Conflict, "rollout_active")
+		active, err := s.Control.ActiveRollouts(t.Context(), r.agent.ID)
+		require.NoError(t, err)
+		require.Equal(t, []ids.Rollout{other.ID, first.ID}, rolloutIDs(active))
+
+		r.change(t, first.ID, false, after(2), ends(product.RolloutRolledBack, after(2)))
+		active, err = s.Control.ActiveRollouts(t.Context(), r.agent.ID)
+		require.NoError(t, err)
+		requireSame(t, []product.Rollout{other}, active)
+		r.create(t, second)
+		for before, want := range map[ids.Rollout][]ids.Rollout{
+			"": {other.ID, second.ID}, other.ID: {second.ID, first.ID}, first.ID: nil,
+		} {
+			page, err := s.Control.Rollouts(t.Context(), r.agent.ID, before, 2)
+			require.NoError(t, err)
+			require.Equal(t, want, rolloutIDs(page))
+		}
+	}},
+	{"of many at once one is active", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		var stored, refused atomic.Int32
+		together(10, func(int) {
+			switch err := s.Control.CreateRollout(t.Context(), actor, r.draft("stable")); {
+			case err == nil:
+				stored.Add(1)
+			case fault.Is(err, fault.Conflict):
+				refused.Add(1)
+			}
+		})
+		require.Equal(t, []int32{1, 9}, []int32{stored.Load(), refused.Load()})
+	}},
+	{"versions must be those of the agent", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		_, foreign := publish(t, s, r.org, "other", "3.0.0", start)
+		wrong := r.draft("stable")
+		wrong.ToID = foreign.ID
+		requireFault(t, s.Control.CreateRollout(t.Context(), actor, wrong), fault.NotFound, "version_not_found")
+		wrong = r.draft("stable")
+		wrong.AgentID = "agt_none"
+		requireFault(t, s.Control.CreateRollout(t.Context(), actor, wrong), fault.NotFound, "agent_not_found")
+		require.Equal(t, "", r.follows(t, "stable"), "nothing is left")
+	}},
+	{"a completed one points the channel at the new version", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		rollout := r.create(t, r.draft("stable"))
+		r.change(t, rollout.ID, false, after(time.Hour), func(r *product.Rollout) { r.Stage, r.StagedAt = 1, after(time.Hour) })
+		require.Equal(t, "1.0.0", r.follows(t, "stable"))
+		got := r.change(t, rollout.ID, false, after(2*time.Hour), ends(product.RolloutCompleted, after(2*time.Hour)))
+		require.Equal(t, "2.0.0", r.follows(t, "stable"))
+		want := rollout
+		want.Status, want.Reason, want.Stage, want.StagedAt = product.RolloutCompleted, "for the test", 1, stored(after(time.Hour))
+		want.UpdatedAt, want.EndedAt, want.Revision = stored(after(2*time.Hour)), stored(after(2*time.Hour)), 2
+		requireSame(t, want, got)
+		change := `{"channel":"stable","from":"1.0.0","to":"2.0.0",`
+		requireAudit(t, s, r.org.ID, string(rollout.ID),
+			entry{"rollout.create", "", change + `"status":"running","stage":0}`},
+			entry{"rollout.change", change + `"status":"running","stage":0}`, change + `"status":"running","stage":1}`},
+			entry{"rollout.change", change + `"status":"running","stage":1}`, change + `"status":"completed","stage":1,"reason":"for the test"}`})
+
+		_, err := s.Control.UpdateRollout(t.Context(), actor, rollout.ID, "x", true, func(r *product.Rollout) error {
+			r.Status = product.RolloutRunning
+			return nil
+		})
+		requireFault(t, err, fault.Conflict, "rollout_state")
+	}},
+	{"one that is rolled back leaves the channel", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		rollout := r.create(t, r.draft("stable"))
+		r.change(t, rollout.ID, false, after(time.Hour), ends(product.RolloutRolledBack, after(time.Hour)))
+		require.Equal(t, "1.0.0", r.follows(t, "stable"))
+		require.Len(t, actions(t, s, r.org.ID, auditOf(string(r.agent.ID))), 2, "the agent, and the channel at the beginning")
+	}},
+	{"nobody else points the channel meanwhile", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		rollout := r.create(t, r.draft("stable"))
+		set := func(channel, version string) error {
+			_, err := s.Channels.SetChannel(t.Context(), actor, r.agent.ID, channel, version, start)
+			return err
+		}
+		requireFault(t, set("stable", "2.0.0"), fault.Conflict, "rollout_active")
+		requireFault(t, s.Channels.DeleteChannel(t.Context(), actor, r.agent.ID, "stable", start), fault.Conflict, "rollout_active")
+		require.NoError(t, set("stable", "1.0.0"), "that is where it points")
+		require.NoError(t, set("beta", "2.0.0"))
+		r.change(t, rollout.ID, false, after(1), ends(product.RolloutRolledBack, after(1)))
+		require.NoError(t, set("stable", "2.0.0"))
+		require.NoError(t, s.Channels.DeleteChannel(t.Context(), actor, r.agent.ID, "stable", start))
+	}},
+	{"an update may not touch what the rollout is about, and what stays is not written", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		rollout := r.create(t, r.draft("stable"))
+		got, err := s.Control.UpdateRollout(t.Context(), actor, rollout.ID, "x", true, func(r *product.Rollout) error {
+			r.Channel, r.To, r.ToID, r.From, r.AgentID, r.Revision = "beta", "7", "ver_x", "8", "agt_x", 9
+			return nil
+		})
+		require.NoError(t, err)
+		requireSame(t, rollout, got)
+		refusal := fault.New(fault.Conflict, "mine", "no")
+		_, err = s.Control.UpdateRollout(t.Context(), actor, rollout.ID, "x", true, func(r *product.Rollout) error {
+			r.Status = product.RolloutCompleted
+			return refusal
+		})
+		require.Equal(t, refusal, err)
+		_, err = s.Control.UpdateRollout(t.Context(), actor, "rol_none", "x", true, func(*product.Rollout) error { return nil })
+		requireFault(t, err, fault.NotFound, "rollout_not_found")
+		require.Len(t, actions(t, s, r.org.ID, auditOf(string(rollout.ID))), 1)
+	}},
+	{"a rollout is due until what was seen is told", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		r.create(t, r.draft("stable"))
+		require.Empty(t, r.due(t, after(-time.Second)))
+		seen := r.due(t, start)
+		require.Len(t, seen, 1)
+		require.Empty(t, r.due(t, after(lease-time.Second)), "left to its claimer")
+		require.Len(t, r.due(t, after(lease)), 1)
+
+		id, pause := seen[0].ID, func(r *product.Rollout) { r.Status = product.RolloutPaused }
+		r.change(t, id, true, after(2*lease), pause)
+		require.NoError(t, s.Control.RolloutDispatched(t.Context(), seen[0]), "of the rollout before its change")
+		seen = r.due(t, after(2*lease))
+		require.Len(t, seen, 1)
+		require.Equal(t, product.RolloutPaused, seen[0].Status)
+		require.NoError(t, s.Control.RolloutDispatched(t.Context(), seen[0]))
+		require.Empty(t, r.due(t, after(time.Hour)))
+
+		r.change(t, id, false, after(time.Hour), func(r *product.Rollout) { r.Reason = "seen by its workflow" })
+		require.Empty(t, r.due(t, after(2*time.Hour)))
+		r.change(t, id, true, after(2*time.Hour), ends(product.RolloutRolledBack, after(2*time.Hour)))
+		require.Len(t, r.due(t, after(2*time.Hour)), 1, "the workflow has to end")
+		none, err := s.Control.DueRollouts(t.Context(), after(9*time.Hour), lease, 0)
+		require.NoError(t, err)
+		require.Empty(t, none)
+	}},
+}
+
+func rolloutIDs(rollouts []product.Rollout) []ids.Rollout {
+	var list []ids.Rollout
+	for _, r := range rollouts {
+		list = append(list, r.ID)
+	}
+	return list
+}
+
+// runAt is the identifier of a run that is created at a time.
+func runAt(at time.Time) ids.Run {
+	const stamp = len("run_") + 10
+	return ids.Earliest[ids.Run](ids.PrefixRun, at)[:stamp] + ids.New[ids.Run](ids.PrefixRun)[stamp:]
+}
+
+// sample stores a run of a version that ended for a reason.
+func (r release) sample(t *testing.T, v product.Version, created time.Time, reason product.Reason, ran time.Duration, micros int64) {
+	t.Helper()
+	run := r.queued(created)
+	run.ID, run.VersionID, run.Version = runAt(created), v.ID, v.Number
+	r.storeRun(t, run, func(run *product.Run) {
+		if ran > 0 {
+			run.Status, run.StartedAt = product.StatusRunning, created.Add(time.Second)
+		}
+		run.Settle(reason, "", created.Add(time.Second+ran))
+		run.Cost.Micros, run.Cost.Currency = micros, "USD"
+	})
+}
+
+// storeRun stores a run as its workflow left it.
+func (r release) storeRun(t *testing.T, run product.Run, change func(*product.Run)) {
+	t.Helper()
+	r.world.create(t, run)
+	r.update(t, run.ID, func(stored *product.Run) ([]*product.Event, error) {
+		change(stored)
+		return nil, nil
+	})
+}
+
+var sampleTests = []testCase{
+	{"samples are the ends that a version is responsible for", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		old, next := r.version, r.next
+		r.sample(t, old, after(-time.Second), product.ReasonOK, time.Minute, 5) // before the rollout
+		r.sample(t, old, after(time.Second), product.ReasonOK, 1500*time.Millisecond, 1000)
+		r.sample(t, old, after(time.Minute), product.ReasonOK, 2500*time.Millisecond, 3000)
+		r.sample(t, next, after(time.Second), product.ReasonOK, time.Second, 10)
+		r.sample(t, next, after(time.Second), "agent_error", 3*time.Second, 20)
+		r.sample(t, next, after(time.Second), product.ReasonDeadline, time.Second, 0)
+		r.sample(t, next, after(time.Second), "image_pull", 0, 0)
+		for _, nobody := range []product.Reason{
+			product.ReasonCanceled, product.ReasonBudgetExhausted, product.ReasonNotEntitled, product.ReasonPlatformError,
+			product.ReasonQueueTimeout, "node_lost",
+		} {
+			r.sample(t, next, after(time.Second), nobody, 0, 7)
+		}
+		running := r.queued(after(time.Second))
+		running.ID, running.VersionID = runAt(after(time.Second)), next.ID
+		r.storeRun(t, running, func(run *product.Run) { run.Status, run.StartedAt = product.StatusRunning, after(time.Minute) })
+
+		got, err := s.Control.Samples(t.Context(), r.agent.ID, []ids.Version{old.ID, next.ID}, start)
+		require.NoError(t, err)
+		want := map[ids.Version]product.Samples{
+			old.ID:  {Runs: 2, Micros: 4000, Duration: 4 * time.Second},
+			next.ID: {Runs: 4, Failed: 3, Micros: 30, Duration: 5 * time.Second},
+		}
+		// SQLite reads times to the millisecond.
+		require.Empty(t, cmp.Diff(want, got, roughly(5*time.Millisecond)))
+		got, err = s.Control.Samples(t.Context(), r.agent.ID, []ids.Version{old.ID}, after(30*time.Second))
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.EqualValues(t, 1, got[old.ID].Runs)
+	}},
+	{"without runs there are no samples", func(t *testing.T, s Stores) {
+		r := newRelease(t, s)
+		for _, versions := range [][]ids.Version{nil, {r.version.ID}} {
+			got, err := s.Control.Samples(t.Context(), r.agent.ID, versions, start)
+			require.NoError(t, err)
+			require.Empty(t, got)
+		}
+		r.sample(t, r.version, after(time.Second), product.ReasonOK, time.Second, 0)
+		got, err := s.Control.Samples(t.Context(), "agt_none", []ids.Version{r.version.ID}, start)
+		require.NoError(t, err)
+		require.Empty(t, got)
+	}},
+}
+
+// roughly compares durations.
+func roughly(most time.Duration) cmp.Option {
+	return cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() <= most })
+}
+
+// fillRollouts uses every method of rollouts.
+func (w world) fillRollouts(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	_, next := publish(t, w.Stores, w.org, w.agent.Name, "1.1.0", start)
+	r := release{w, next}
+	r.agent.Name = "sampled" // the lists of other tests do not show its runs
+	for _, end := range []product.RolloutStatus{product.RolloutCompleted, product.RolloutRolledBack, product.RolloutRunning} {
+		rollout := r.create(t, r.draft("canary"))
+		r.sample(t, next, after(time.Second), product.ReasonOK, time.Second, 1)
+		require.NotEmpty(t, r.due(t, after(time.Hour)))
+		require.NoError(t, w.Control.RolloutDispatched(ctx, rollout))
+		if end.Active() {
+			break
+		}
+		r.change(t, rollout.ID, true, after(time.Hour), ends(end, after(time.Hour)))
+		for _, before := range []ids.Rollout{"", rollout.ID} {
+			_, err := w.Control.Rollouts(ctx, r.agent.ID, before, 10)
+			require.NoError(t, err)
+		}
+	}
+	_, err := w.Marketplace.FindOrganizations(ctx, []string{w.org.Name, "nobody"}, []ids.Org{w.org.ID, "org_none"})
+	require.NoError(t, err)
+	_, err = w.Control.ActiveRollouts(ctx, r.agent.ID)
+	require.NoError(t, err)
+	_, err = w.Control.Samples(ctx, r.agent.ID, []ids.Version{r.version.ID, r.next.ID}, start)
+	require.NoError(t, err)
+}

@@ -1,0 +1,78 @@
+package publicnet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// ErrNotPublic refuses a connection to an address that not everybody reaches.
+var ErrNotPublic = errors.New("the address is not public")
+
+// connectTimeout bounds each of connecting and the handshake.
+const connectTimeout = 5 * time.Second
+
+// Transport returns a transport that connects to public addresses only, whatever a
+// name or a redirect points at; everything else is [ErrNotPublic]. It takes no
+// proxy, which would connect in its place. The caller may set bounds of his own,
+// but not how it dials.
+func Transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: connectTimeout, ControlContext: refusePrivate}
+	return &http.Transport{
+		DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: connectTimeout, ResponseHeaderTimeout: 10 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10, MaxIdleConns: 10, IdleConnTimeout: 30 * time.Second,
+	}
+}
+
+// AnyTransport is Transport to any address, for development and tests.
+func AnyTransport() *http.Transport {
+	transport := Transport()
+	transport.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	return transport
+}
+
+// refusePrivate is asked when the name is resolved, before each connection.
+func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !Public(at.Addr()) {
+		return ErrNotPublic
+	}
+	return nil
+}
+
+// reserved are the blocks of RFC 6890 and its successors that netip has no word
+// for and that may lead somewhere inside.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),        // this network
+	netip.MustParsePrefix("100.64.0.0/10"),    // shared by a provider's customers
+	netip.MustParsePrefix("192.0.0.0/24"),     // protocol assignments
+	netip.MustParsePrefix("192.0.2.0/24"),     // documentation
+	netip.MustParsePrefix("198.18.0.0/15"),    // benchmarks
+	netip.MustParsePrefix("198.51.100.0/24"),  // documentation
+	netip.MustParsePrefix("203.0.113.0/24"),   // documentation
+	netip.MustParsePrefix("240.0.0.0/4"),      // reserved, broadcast
+	netip.MustParsePrefix("168.63.129.16/32"), // the host, in one of the large clouds
+	netip.MustParsePrefix("::/96"),            // IPv4 in the deprecated form
+	netip.MustParsePrefix("64:ff9b::/96"),     // IPv4 behind a translator
+	netip.MustParsePrefix("64:ff9b:1::/48"),   // the same, local
+	netip.MustParsePrefix("100::/64"),         // discard
+	netip.MustParsePrefix("2001::/23"),        // protocol assignments, Teredo
+	netip.MustParsePrefix("2001:db8::/32"),    // documentation
+	netip.MustParsePrefix("3fff::/20"),        // documentation
+	netip.MustParsePrefix("2002::/16"),        // 6to4
+	netip.MustParsePrefix("fec0::/10"),        // site-local, deprecated
+}
+
+// Public reports whether everybody reaches an address: neither one of this
+// computer, of a private network or of a link, nor one that is reserved.
+func Public(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() &&
+		!slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(addr) })
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+var _ product.DeliveryStore = (*Product)(nil)
+
+// deliveryRow is a delivery, and like that of a run its own outbox.
+type deliveryRow struct {
+	ID            string
+	EndpointID    string
+	OrgID         string
+	RunID         string // empty: a test
+	Event         string
+	Payload       string
+	Status        string
+	CreatedAt     stamp
+	EndedAt       stamp
+	DispatchDueAt stamp
+}
+
+func (deliveryRow) TableName() string { return "webhook_deliveries" }
+
+// deliveryColumns are the columns of deliveryRow for statements in SQL text.
+const deliveryColumns = `id, endpoint_id, org_id, run_id, event, payload, status, created_at, ended_at, dispatch_due_at`
+
+type tryRow struct {
+	DeliveryID string `gorm:"primaryKey"`
+	Number     int    `gorm:"primaryKey;autoIncrement:false"`
+	At         stamp
+	DurationNS int64 `gorm:"column:duration_ns"`
+	StatusCode int
+	Error      string
+}
+
+func (tryRow) TableName() string { return "webhook_tries" }
+
+func rowFromDelivery(d product.Delivery) deliveryRow {
+	return deliveryRow{
+		ID: string(d.ID), EndpointID: string(d.EndpointID), OrgID: string(d.OrgID), RunID: string(d.RunID), Event: string(d.Event),
+		Payload: string(d.Payload), Status: string(d.Status), CreatedAt: at(d.CreatedAt), EndedAt: at(d.EndedAt),
+	}
+}
+
+func deliveryFromRow(r deliveryRow, tries []tryRow) product.Delivery {
+	d := product.Delivery{
+		ID: ids.Delivery(r.ID), EndpointID: ids.Endpoint(r.EndpointID), OrgID: ids.Org(r.OrgID), RunID: ids.Run(r.RunID),
+		Event: product.WebhookEvent(r.Event), Payload: []byte(r.Payload), Status: product.DeliveryStatus(r.Status),
+		CreatedAt: r.CreatedAt.t, EndedAt: r.EndedAt.t,
+	}
+	for _, t := range tries {
+		d.Tries = append(d.Tries, product.DeliveryTry{
+			Number: t.Number, At: t.At.t, Duration: time.Duration(t.DurationNS), StatusCode: t.StatusCode, Error: t.Error,
+		})
+	}
+	return d
+}
+
+func deliveriesFromRows(rows []deliveryRow) []product.Delivery {
+	deliveries := make([]product.Delivery, len(rows))
+	for i, row := range rows {
+		deliveries[i] = deliveryFromRow(row, nil)
+	}
+	return deliveries
+}
+
+// endpointsOfRun finds who may be told of a run: the endpoints of its organization
+// and its own.
+const endpointsOfRun = `
+SELECT id, events FROM webhook_endpoints
+WHERE org_id = ? AND run_id IN ('', ?) AND NOT disabled`
+
+// storeDeliveries stores the messages that follow from a change of a run, in the
+// transaction that makes it. Most changes have none, and most organizations no
+// endpoint.
+func storeDeliveries(tx *gorm.DB, before product.Status, r product.Run) error {
+	event, happened := product.WebhookEventOf(before, r)
+	if event == "" {
+		return nil
+	}
+	var endpoints []endpointRow
+	if err := tx.Raw(endpointsOfRun, r.OrgID, r.ID).Scan(&endpoints).Error; err != nil {
+		return err
+	}
+	var rows []deliveryRow
+	for _, endpoint := range endpoints {
+		if !endpointFromRow(endpoint).Wants(event) {
+			continue
+		}
+		row := rowFromDelivery(product.NewDelivery(
+			product.Endpoint{ID: ids.Endpoint(endpoint.ID), OrgID: r.OrgID}, r.ID, event, product.RunPayload(event, r, happened), happened))
+		row.DispatchDueAt = row.CreatedAt
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return tx.Create(&rows).Error
+}
+
+// CreateDelivery implements product.DeliveryStore.
+func (s *Product) CreateDelivery(ctx context.Context, d product.Delivery) error {
+	row := rowFromDelivery(d)
+	row.DispatchDueAt = row.CreatedAt
+	err := s.db.write.WithContext(ctx).Create(&row).Error
+	return s.db.interpret(err, "create delivery "+row.ID)
+}
+
+// Delivery implements product.DeliveryStore. The delivery is read before its
+// tries: it may be older than they are.
+func (s *Product) Delivery(ctx context.Context, id ids.Delivery) (product.Delivery, error) {
+	db := s.db.read.WithContext(ctx)
+	var row deliveryRow
+	if err := db.Where("id = ?", id).Take(&row).Error; err != nil {
+		return product.Delivery{}, s.db.lookup(err, "delivery", string(id))
+	}
+	var tries []tryRow
+	if err := db.Where("delivery_id = ?", id).Order("number").Find(&tries).Error; err != nil {
+		return product.Delivery{}, s.db.interpret(err, "load delivery "+row.ID)
+	}
+	return deliveryFromRow(row, tries), nil
+}
+
+// Deliveries implements product.DeliveryStore.
+func (s *Product) Deliveries(ctx context.Context, endpoint ids.Endpoint, before ids.Delivery, limit int) ([]product.Delivery, error) {
+	query := s.db.read.WithContext(ctx).Where("endpoint_id = ?", endpoint)
+	if before != "" {
+		query = query.Where("id < ?", before)
+	}
+	var rows []deliveryRow
+	if err := query.Order("id DESC").Limit(atMost(limit)).Find(&rows).Error; err != nil {
+		return nil, s.db.interpret(err, "list deliveries of webhook "+string(endpoint))
+	}
+	return deliveriesFromRows(rows), nil
+}
+
+// lockDelivery lets one writer change a delivery at a time.
+const lockDelivery = `SELECT ` + deliveryColumns + ` FROM webhook_deliveries WHERE id = ?`
+
+// endDelivery ends a delivery for good. Nobody has to start what has ended.
+const endDelivery = `
+UPDATE webhook_deliveries SET status = ?, ended_at = ?, dispatch_due_at = NULL
+WHERE id = ? AND status = 'pending'`
+
+// RecordTry implements product.DeliveryStore. The same try again changes nothing.
+func (s *Product) RecordTry(ctx context.Context, id ids.Delivery, t product.DeliveryTry, status product.DeliveryStatus) error {
+	return s.db.change(ctx, "record a try of delivery "+string(id), func(tx *gorm.DB) error {
+		var row deliveryRow
+		err := tx.Raw(lockDelivery+forUpdate[s.db.dialect], id).Take(&row).Error
+		switch {
+		case errors.Is(err, gorm.ErrRecordNotFound):
+			return notFound("delivery", string(id))
+		case err != nil:
+			return err
+		case row.Status != string(product.DeliveryPending):
+			return nil
+		}
+		if t.Number > 0 {
+			if err := tx.Exec(insertTry, id, t.Number, at(t.At), t.Duration, t.StatusCode, printable(t.Error)).Error; err != nil {
+				return err
+			}
+		}
+		if status == product.DeliveryPending {
+			return nil
+		}
+		return tx.Exec(endDelivery, status, at(t.At), id).Error
+	})
+}
+
+const insertTry = `
+INSERT INTO webhook_tries (delivery_id, number, at, duration_ns, status_code, error)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (delivery_id, number) DO NOTHING`
+
+// claimDeliveries takes due deliveries as claimDispatch does runs.
+var claimDeliveries = map[dialect]string{
+	postgresDialect: `
+WITH due AS MATERIALIZED (
+    SELECT id AS due_id FROM webhook_deliveries WHERE dispatch_due_at <= ?
+    ORDER BY dispatch_due_at LIMIT ? FOR UPDATE SKIP LOCKED
+)
+UPDATE webhook_deliveries SET dispatch_due_at = ? FROM due WHERE webhook_deliveries.id = due.due_id
+RETURNING ` + deliveryColumns,
+	sqliteDialect: `
+WITH due AS (
+    SELECT id AS due_id FROM webhook_deliveries WHERE dispatch_due_at <= ?
+    ORDER BY dispatch_due_at LIMIT ?
+)
+UPDATE webhook_deliveries SET dispatch_due_at = ? WHERE id IN (SELECT due_id FROM due)
+RETURNING ` + deliveryColumns,
+}
+
+// DueDeliveries implements product.DeliveryStore, without tries, oldest first.
+func (s *Product) DueDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]product.Delivery, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var rows []deliveryRow
+	err := s.db.change(ctx, "claim deliveries for dispatch", func(tx *gorm.DB) error {
+		rows = nil
+		return tx.Raw(claimDeliveries[s.db.dialect], at(now), limit, at(now.Add(lease))).Scan(&rows).Error
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(rows, func(a, b deliveryRow) int { return cmp.Compare(a.ID, b.ID) })
+	return deliveriesFromRows(rows), nil
+}
+
+const clearDelivery = `UPDATE webhook_deliveries SET dispatch_due_at = NULL WHERE id = ? AND dispatch_due_at IS NOT NULL`
+
+// DeliveryDispatched implements product.DeliveryStore.
+func (s *Product) DeliveryDispatched(ctx context.Context, id ids.Delivery) error {
+	err := s.db.write.WithContext(ctx).Exec(clearDelivery, id).Error
+	return s.db.interpret(err, "mark delivery "+string(id)+" as dispatched")
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+var _ product.RunBodies = (*Runs)(nil)
+
+// CodeDataRemoved is the code of a body that was removed because its time was over.
+const CodeDataRemoved = "data_removed"
+
+// The input of a run is what an approver put in the place of the caller's, or the
+// caller's.
+const (
+	selectInput         = `SELECT COALESCE(edited, body) AS body FROM run_inputs WHERE run_id = ?`
+	selectOriginalInput = `SELECT body FROM run_inputs WHERE run_id = ?`
+	editInput           = `UPDATE run_inputs SET edited = ? WHERE run_id = ?`
+)
+
+// Input implements product.RunStore.
+func (s *Runs) Input(ctx context.Context, id ids.Run) ([]byte, error) {
+	return s.input(ctx, id, selectInput)
+}
+
+// OriginalInput implements product.RunBodies.
+func (s *Runs) OriginalInput(ctx context.Context, id ids.Run) ([]byte, error) {
+	return s.input(ctx, id, selectOriginalInput)
+}
+
+func (s *Runs) input(ctx context.Context, id ids.Run, query string) ([]byte, error) {
+	db := s.db.read.WithContext(ctx)
+	var rows []inputRow
+	if err := db.Raw(query, id).Scan(&rows).Error; err != nil {
+		return nil, s.db.interpret(err, "load input of run "+string(id))
+	}
+	if len(rows) == 1 {
+		return rows[0].Body, nil
+	}
+	var run runRow
+	if err := db.Select("id").Where("id = ?", id).Take(&run).Error; err != nil {
+		return nil, s.db.lookup(err, "run", string(id))
+	}
+	return nil, fault.Newf(fault.NotFound, CodeDataRemoved, "the input of run %s was removed", id)
+}
+
+// DecideRun implements product.RunBodies. An input that comes with a denial is not
+// stored.
+func (s *Runs) DecideRun(ctx context.Context, id ids.Run, d product.Decision, by, note string, input []byte, when time.Time) (product.Run, error) {
+	if d == product.DecisionDenied {
+		input = nil
+	}
+	edited := false
+	decide := func(r *product.Run) ([]*product.Event, error) {
+		event, err := r.Decide(d, by, note, input != nil, when)
+		if edited = event != nil && input != nil; edited {
+			r.InputSize = int64(len(input))
+		}
+		return []*product.Event{event}, err
+	}
+	edit := func(tx *gorm.DB, _ *runChange) (func() error, error) {
+		if !edited {
+			return nothing, nil
+		}
+		return nothing, tx.Exec(editInput, input, id).Error
+	}
+	return s.db.updateRun(ctx, "decide about run "+string(id), id, decide, edit)
+}
+
+// RetentionDue implements product.RunBodies. The runs come with their attempts.
+func (s *Runs) RetentionDue(ctx context.Context, now time.Time, limit int) ([]product.Run, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	db := s.db.read.WithContext(ctx)
+	var rows []runRow
+	if err := db.Where("retention_due_at <= ?", at(now)).Order("retention_due_at").Limit(limit).Find(&rows).Error; err != nil {
+		return nil, s.db.interpret(err, "list runs with data to be removed")
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	named := make([]string, len(rows))
+	for i, row := range rows {
+		named[i] = row.ID
+	}
+	var attempts []attemptRow
+	if err := db.Where("run_id IN ?", named).Order("run_id, number").Find(&attempts).Error; err != nil {
+		return nil, s.db.interpret(err, "list attempts of runs with data to be removed")
+	}
+	of := map[string][]attemptRow{}
+	for _, attempt := range attempts {
+		of[attempt.RunID] = append(of[attempt.RunID], attempt)
+	}
+	runs := make([]product.Run, len(rows))
+	for i, row := range rows {
+		var err error
+		if runs[i], err = runFromRow(row, of[row.ID]); err != nil {
+			return nil, err
+		}
+	}
+	return runs, nil
+}
+
+// DataRemoved implements product.RunBodies. The input is not kept beside the
+// database: it is removed here.
+func (s *Runs) DataRemoved(ctx context.Context, id ids.Run, when time.Time) error {
+	var removed []product.Body
+	remove := func(r *product.Run) ([]*product.Event, error) {
+		var event *product.Event
+		removed, event = r.RemoveData(when)
+		return []*product.Event{event}, nil
+	}
+	removeInput := func(tx *gorm.DB, _ *runChange) (func() error, error) {
+		if !slices.Contains(removed, product.BodyInput) {
+			return nothing, nil
+		}
+		return nothing, tx.Where("run_id = ?", id).Delete(&inputRow{}).Error
+	}
+	_, err := s.db.updateRun(ctx, "remove data of run "+string(id), id, remove, removeInput)
+	return err
+}
+
+// Children implements product.RunBodies. The runs come without attempts.
+func (s *Runs) Children(ctx context.Context, parent, after ids.Run, limit int) ([]product.Run, error) {
+	var rows []runRow
+	// Without the second condition the index, which is partial, does not serve.
+	err := s.db.read.WithContext(ctx).Where("parent_id = ? AND parent_id <> '' AND id > ?", parent, after).
+		Order("id").Limit(atMost(limit)).Find(&rows).Error
+	if err != nil {
+		return nil, s.db.interpret(err, "list children of run "+string(parent))
+	}
+	return runsFromRows(rows)
+}

@@ -1,0 +1,111 @@
+package workers
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"agentmarket/activities"
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+// Bodies is what of the record says which bodies are due, see product.RunBodies.
+type Bodies interface {
+	RetentionDue(ctx context.Context, now time.Time, limit int) ([]product.Run, error)
+	DataRemoved(ctx context.Context, id ids.Run, at time.Time) error
+}
+
+// Blobs removes bodies. Removing one that is not there is no error.
+type Blobs interface {
+	Delete(ctx context.Context, key string) error
+}
+
+// Retention removes the bodies of runs whose time is over: first those in the blob
+// store, then, with the input, what the record says of them. A worker that dies in
+// between leaves the run due, and another one does all of it again. Any number of
+// workers may do so at once.
+type Retention struct {
+	Runs  Bodies
+	Blobs Blobs
+	Log   *slog.Logger
+	Now   func() time.Time
+	// Interval is the pause between two looks. Default: 1 minute.
+	Interval time.Duration
+}
+
+const retentionInterval = time.Minute
+
+// Run removes data until the context ends. What fails is tried again after the
+// interval.
+func (r *Retention) Run(ctx context.Context) error {
+	return repeat(ctx, r.Interval, retentionInterval, r.once)
+}
+
+// once removes whatever is due, until less was due than is removed at once.
+func (r *Retention) once(ctx context.Context) {
+	for ctx.Err() == nil {
+		now := r.Now()
+		due, err := r.Runs.RetentionDue(ctx, now, choreBatch)
+		if err != nil {
+			r.warn(ctx, "removal of data interrupted", "error", err)
+			return
+		}
+		removed := 0
+		for _, run := range due {
+			if err := r.remove(ctx, run, now); err != nil {
+				r.warn(ctx, "data of a run not removed", "run_id", run.ID, "error", err)
+				if fault.Is(err, fault.Unavailable) {
+					return
+				}
+				continue
+			}
+			removed++
+			r.Log.Info("data of a run removed", "run_id", run.ID)
+		}
+		if removed < choreBatch { // with failures among them the next look would find these again
+			return
+		}
+	}
+}
+
+func (r *Retention) warn(ctx context.Context, message string, details ...any) {
+	if ctx.Err() == nil {
+		r.Log.Warn(message, details...)
+	}
+}
+
+// remove uses one moment for both steps: what becomes due between them is not
+// taken for removed.
+func (r *Retention) remove(ctx context.Context, run product.Run, now time.Time) error {
+	for _, key := range blobsDue(run, now) {
+		if err := r.Blobs.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return r.Runs.DataRemoved(ctx, run.ID, now)
+}
+
+// blobsDue names the bodies in the blob store that are due: those of the record, and
+// those that an attempt may have left without getting into it.
+func blobsDue(run product.Run, now time.Time) (keys []string) {
+	due, _ := run.RetentionDue(now)
+	if slices.Contains(due, product.BodyOutput) {
+		keys = append(keys, activities.OutputKey(run.ID))
+		if run.Output != nil {
+			keys = append(keys, run.Output.Key)
+		}
+	}
+	if slices.Contains(due, product.BodyLog) {
+		for _, attempt := range run.Attempts {
+			keys = append(keys, activities.LogKey(run.ID, attempt.Number))
+		}
+		if run.Log != nil {
+			keys = append(keys, run.Log.Key)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}

@@ -1,0 +1,214 @@
+package workers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/activities"
+	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/product"
+)
+
+// bodies is a record of runs and a blob store, which fail as they are told. It
+// notes what is done in which order.
+type bodies struct {
+	runs           []product.Run
+	dueErr         error
+	deleteErr      map[string]error // by key
+	looks          int
+	did            []string
+	stopAfterFirst context.CancelFunc
+}
+
+func (b *bodies) RetentionDue(_ context.Context, at time.Time, limit int) ([]product.Run, error) {
+	b.looks++
+	var due []product.Run
+	for _, r := range b.runs {
+		if !r.RetentionDueAt.IsZero() && !r.RetentionDueAt.After(at) && len(due) < limit {
+			due = append(due, r)
+		}
+	}
+	return due, b.dueErr
+}
+
+func (b *bodies) DataRemoved(_ context.Context, id ids.Run, at time.Time) error {
+	i := slices.IndexFunc(b.runs, func(r product.Run) bool { return r.ID == id })
+	if _, event := b.runs[i].RemoveData(at); event != nil {
+		b.did = append(b.did, string(id)+" "+event.Message)
+	}
+	return nil
+}
+
+func (b *bodies) Delete(_ context.Context, key string) error {
+	if b.stopAfterFirst != nil {
+		b.stopAfterFirst()
+	}
+	if err := b.deleteErr[key]; err != nil {
+		return err
+	}
+	b.did = append(b.did, key)
+	return nil
+}
+
+// left is a run with two attempts that ended an hour ago.
+func left(id ids.Run, keep product.Retention) product.Run {
+	r := product.Run{
+		ID: id, Status: product.StatusQueued, Plan: &product.Plan{Retention: keep},
+		Output:   &product.Blob{Key: activities.OutputKey(id)},
+		Log:      &product.Blob{Key: activities.LogKey(id, 2)},
+		Attempts: []product.Attempt{{Number: 1, Reason: "node_lost"}, {Number: 2, Reason: product.ReasonOK}},
+	}
+	r.Settle(product.ReasonOK, "", now.Add(-time.Hour))
+	return r
+}
+
+func aRetention(b *bodies) (*Retention, *bytes.Buffer) {
+	var log bytes.Buffer
+	return &Retention{
+		Runs: b, Blobs: b, Interval: time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), Now: func() time.Time { return now },
+	}, &log
+}
+
+func TestRetentionOnce(t *testing.T) {
+	const short, long = time.Minute, 24 * time.Hour
+	everything := product.Retention{Input: short, Output: short, Log: short}
+	away := fault.New(fault.Unavailable, "", "away")
+	for _, tt := range []struct {
+		name     string
+		bodies   bodies
+		want     []string
+		warnings int
+	}{
+		{"nothing is due", bodies{runs: []product.Run{left("run_1", product.Retention{Log: long})}}, nil, 0},
+		{"blobs first, the logs of all attempts", bodies{runs: []product.Run{left("run_1", everything)}}, []string{
+			"runs/run_1/attempts/1/log.txt", "runs/run_1/attempts/2/log.txt", "runs/run_1/output.json", "run_1 removed: input, output, log",
+		}, 0},
+		{"only what is due", bodies{runs: []product.Run{left("run_1", product.Retention{Input: short, Log: long})}}, []string{"run_1 removed: input"}, 0},
+		{"another key of the record", bodies{runs: []product.Run{func() product.Run {
+			r := left("run_1", product.Retention{Output: short})
+			r.Output.Key = "elsewhere"
+			return r
+		}()}}, []string{"elsewhere", "runs/run_1/output.json", "run_1 removed: output"}, 0},
+		{"one that fails keeps no other from being done", bodies{
+			runs:      []product.Run{left("run_1", product.Retention{Output: short}), left("run_2", product.Retention{Output: short})},
+			deleteErr: map[string]error{"runs/run_1/output.json": errors.New("denied")},
+		}, []string{"runs/run_2/output.json", "run_2 removed: output"}, 1},
+		{"a blob store that is away is not asked again", bodies{
+			runs:      []product.Run{left("run_1", product.Retention{Output: short}), left("run_2", product.Retention{Output: short})},
+			deleteErr: map[string]error{"runs/run_1/output.json": away},
+		}, nil, 1},
+		{"the store is away", bodies{dueErr: away}, nil, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, log := aRetention(&tt.bodies)
+			r.once(t.Context())
+			require.Equal(t, tt.want, tt.bodies.did)
+			require.Equal(t, tt.warnings, bytes.Count(log.Bytes(), []byte("\n")), "%s", log)
+		})
+	}
+}
+
+func TestRetentionGoesOnUntilNothingIsDue(t *testing.T) {
+	b := &bodies{}
+	for range 2*choreBatch + 1 {
+		b.runs = append(b.runs, left(ids.New[ids.Run](ids.PrefixRun), product.Retention{Input: time.Minute}))
+	}
+	r, _ := aRetention(b)
+	r.once(t.Context())
+	require.Equal(t, 3, b.looks)
+	require.Len(t, b.did, 2*choreBatch+1)
+}
+
+// A worker that dies between the two steps leaves the run due.
+func TestRetentionStopsInTheMiddle(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	b := &bodies{
+		runs: []product.Run{left("run_1", product.Retention{Output: time.Minute})}, stopAfterFirst: stop,
+		deleteErr: map[string]error{"runs/run_1/output.json": context.Canceled},
+	}
+	r, log := aRetention(b)
+	require.NoError(t, r.Run(ctx))
+	require.Empty(t, b.did)
+	require.Empty(t, log.String(), "a worker that stops is nothing to warn of")
+
+	b.deleteErr = nil
+	r.once(t.Context())
+	require.Len(t, b.did, 2)
+	require.NotZero(t, b.runs[0].DataRemovedAt)
+}
+
+// slots are mended as they are told.
+type slots struct {
+	repair  product.Repair
+	granted []ids.Run
+	err     error
+	wakeErr map[ids.Run]error
+	woken   []ids.Run
+	at      time.Time
+}
+
+func (s *slots) RepairSlots(_ context.Context, at time.Time) (product.Repair, []ids.Run, error) {
+	s.at = at
+	return s.repair, s.granted, s.err
+}
+
+func (s *slots) SlotFreed(_ context.Context, run ids.Run) error {
+	if err := s.wakeErr[run]; err != nil {
+		return err
+	}
+	s.woken = append(s.woken, run)
+	return nil
+}
+
+func TestSlotRepairOnce(t *testing.T) {
+	three := []ids.Run{"run_1", "run_2", "run_3"}
+	for _, tt := range []struct {
+		name  string
+		slots slots
+		woken []ids.Run
+		log   string
+	}{
+		{"nothing is wrong", slots{}, nil, ""},
+		{"the runs that get a slot are woken", slots{repair: product.Repair{Leaked: 2, Counters: 1}, granted: three}, three,
+			"level=WARN msg=\"slots repaired\" leaked=2 stranded=0 counters=1 granted=3\n"},
+		{"one that has ended is passed by", slots{granted: three, wakeErr: map[ids.Run]error{"run_1": fault.New(fault.NotFound, "", "gone")}}, three[1:], ""},
+		{"the relay wakes those that the engine did not hear of", slots{granted: three, wakeErr: map[ids.Run]error{"run_2": fault.New(fault.Unavailable, "", "away")}}, three[:1],
+			"level=WARN msg=\"slot left to the relay\" run_id=run_2 error=away\n"},
+		{"the store is away", slots{err: errors.New("away"), granted: three}, nil, "level=WARN msg=\"repair of slots interrupted\" error=away\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log bytes.Buffer
+			noTime := func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}
+			r := &SlotRepair{
+				Slots: &tt.slots, Waker: &tt.slots, Now: func() time.Time { return now },
+				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: noTime})),
+			}
+			r.once(t.Context())
+			require.Equal(t, tt.woken, tt.slots.woken)
+			require.Equal(t, now, tt.slots.at)
+			require.Equal(t, tt.log, log.String())
+		})
+	}
+}
+
+func TestSlotRepairStops(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	r := &SlotRepair{Slots: &slots{err: context.Canceled}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
+	require.NoError(t, r.Run(ctx))
+}
