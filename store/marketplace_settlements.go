@@ -21,49 +21,63 @@ const settledBy = "settlement"
 // nothing is what is left to do after a change that money has no part in.
 func nothing() error { return nil }
 
+// admissions bounds how often AdmitRun asks for a slot: a run that must wait may be
+// handed one in that moment.
+const admissions = 3
+
 // AdmitRun implements marketplace.Settlements. The locks are taken in the order
-// run, limits, queue, entitlements, spending, tree, accounts. With the slot the
-// change is made once more: what it writes down happens now, and not when the
-// transaction began to wait for the locks.
+// run, limits, queue, entitlements, spending, tree, accounts. Where the run stands in
+// the queue is found out without them.
 func (s *Marketplace) AdmitRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
 ) (product.Run, *product.Wait, error) {
-	var wait *product.Wait
-	admit := func(tx *gorm.DB, c *runChange) (func() error, error) {
-		wait = nil
+	for try := 1; ; try++ {
+		run, stands, err := s.admit(ctx, id, now, change, decide)
+		if err != nil || stands == nil {
+			return run, nil, err
+		}
+		if stands.overtakes {
+			// Who enters the queue of a limit that has room sees to it that it is
+			// handed over. The relay tells who got it.
+			s.db.handOverAfter(ctx, []product.Scope{stands.wait.Scope}, now, 0)
+		}
+		wait, err := s.db.Product().Waiting(ctx, id)
+		if err != nil || wait != nil {
+			return run, wait, err
+		}
+		if try == admissions {
+			stands.wait.Position = 1
+			return run, &stands.wait, nil
+		}
+	}
+}
+
+// admit is one try of AdmitRun. It returns where a run stands that got no slot.
+func (s *Marketplace) admit(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
+	decide func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error),
+) (product.Run, *standing, error) {
+	var stands *standing
+	run, err := s.db.updateRun(ctx, "admit run "+string(id), id, change, func(tx *gorm.DB, c *runChange) (func() error, error) {
+		stands = nil
 		if len(c.run.Attempts) == 0 || c.run.Status.Terminal() {
 			return nothing, nil
 		}
 		if held, err := isHeld(tx, id); err != nil || held {
 			return nothing, err
 		}
-		var entered bool
 		var err error
-		if wait, entered, err = s.db.slotFor(tx, c.run, now); err != nil {
+		if stands, err = s.db.slotFor(tx, c.run, now); err != nil {
 			return nil, err
 		}
-		if wait != nil {
-			return nothing, c.discard(queuedEvent(*wait, entered, now))
-		}
-		if err := c.apply(); err != nil {
-			return nil, err
+		if stands != nil {
+			return nothing, c.discard(stands.event(now))
 		}
 		return s.hold(tx, c.run, now, decide)
-	}
-	run, err := s.db.updateRun(ctx, "admit run "+string(id), id, change, admit)
+	})
 	if err != nil {
 		return product.Run{}, nil, err
 	}
-	return run, wait, nil
-}
-
-// queuedEvent is the event of a run that has entered the queue, or waits for
-// another limit now.
-func queuedEvent(wait product.Wait, entered bool, now time.Time) *product.Event {
-	if !entered {
-		return nil
-	}
-	return &product.Event{Type: product.EventQueued, At: now, Message: "waiting for " + wait.Reason()}
+	return run, stands, nil
 }
 
 // hold decides for good about a run that has its slot, and holds what it may cost.
@@ -126,11 +140,10 @@ func storeHold(tx *gorm.DB, run product.Run, h marketplace.Hold, now time.Time) 
 }
 
 // SettleRun implements marketplace.Settlements. The locks are taken in the order
-// run, limits, queue, hold, entitlement, spending, use of the agent, tree, accounts.
+// run, limits, queue, hold, entitlement, spending, tree, use of the agent, accounts.
 func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
 	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
 ) (product.Run, []ids.Run, error) {
-	var freed slotRow
 	var free []product.Scope
 	settleHeld := func(tx *gorm.DB, c *runChange) (func() error, error) {
 		free = nil
@@ -139,7 +152,7 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 			return nothing, nil
 		}
 		var err error
-		if freed, free, err = s.db.leaveSlot(tx, id); err != nil {
+		if free, err = s.freed(tx, c, now); err != nil {
 			return nil, err
 		}
 		if held, err := isHeld(tx, id); err != nil || !held {
@@ -158,16 +171,24 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 			return nil, fmt.Errorf("settle run %s: it cost %s, and %s are held", id, settlement.Total, hold.Amount)
 		}
 		run.Cost = settlement.Total
-		if err := settleInTree(tx, *run, hold.Amount, settlement.Total); err != nil {
-			return nil, err
-		}
 		return storeSettlement(tx, *run, hold, settlement, now)
 	}
 	run, err := s.db.updateRun(ctx, "settle run "+string(id), id, change, settleHeld)
 	if err != nil {
 		return product.Run{}, nil, err
 	}
-	return run, s.db.handOverAfter(ctx, free, freed, now), nil
+	return run, s.db.handOverAfter(ctx, free, now, dispatchGrace), nil
+}
+
+// freed ends the slot of a run, and returns the scopes whose slots are to be handed
+// over. Whoever settled the run before may not have come to that.
+func (s *Marketplace) freed(tx *gorm.DB, c *runChange, now time.Time) ([]product.Scope, error) {
+	scopes, err := s.db.leaveSlot(tx, c.run.ID)
+	if err != nil || scopes != nil || c.run.Plan == nil || !product.Status(c.row.Status).Terminal() {
+		return scopes, err
+	}
+	slot, err := slotOf(tx, c.run, now)
+	return slot.scopes(), err
 }
 
 // storeSettlement ends a hold, and returns what moves the money.
@@ -183,6 +204,9 @@ func storeSettlement(tx *gorm.DB, run product.Run, h marketplace.Hold, s marketp
 	if !h.Amount.IsZero() {
 		spending, err := spendHeld(tx, h, s.Total)
 		if err != nil {
+			return nil, err
+		}
+		if err := settleInTree(tx, run, h.Amount, s.Total); err != nil {
 			return nil, err
 		}
 		if !s.Total.IsZero() {

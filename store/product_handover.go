@@ -13,153 +13,150 @@ import (
 
 // A free slot is handed over in a transaction of its own, after the one that freed
 // it: money that is settled waits for nobody. Who dies in between leaves room that
-// nobody was given; the next settlement of the scope, or RepairSlots, gives it.
+// nobody was given: whoever settles the run again gives it, or RepairSlots.
+//
+// Who is next for a limit may be kept back by another one. It waits for that one
+// from then on, and others have their turn; but no more of those whom the other
+// limit keeps back leave the queue of this limit than it has room for. So, of all
+// whom a limit has room for, somebody is handed a slot, or waits for another limit,
+// of which he is handed one.
 
-const (
-	// handOverTries bounds the runs that are looked at for one slot and wait for
-	// another limit as well.
-	handOverTries = 20
-	// handOverMost bounds the slots that one hand-over gives.
-	handOverMost = 1000
-)
+// handOverSteps bounds the runs that one hand-over looks at for a limit.
+const handOverSteps = 200
 
-// nextOrg, nextStarter and nextRun find who is next for a limit: the organization
-// with the fewest runs, in it who has the fewest slots, and of his runs the most
-// urgent, then the oldest. Whose slot it was counts as if he still had it: of two
-// who could be next, the other one is. They hop over the index from one organization to the
-// next, and look at no other run.
-const (
-	nextOrg = `
-WITH RECURSIVE orgs (org_id) AS (
-    SELECT MIN(org_id) FROM queue WHERE scope = @scope AND granted_at IS NULL
-    UNION ALL
-    SELECT (SELECT MIN(q.org_id) FROM queue AS q
-        WHERE q.scope = @scope AND q.granted_at IS NULL AND q.org_id > orgs.org_id)
-    FROM orgs WHERE orgs.org_id IS NOT NULL
-)
-SELECT orgs.org_id FROM orgs LEFT JOIN limits AS l ON l.scope = 'quota:' || orgs.org_id
-WHERE orgs.org_id IS NOT NULL
-ORDER BY COALESCE(l.running, 0) + CASE WHEN orgs.org_id = @freed_org THEN 1 ELSE 0 END, orgs.org_id LIMIT 1`
-	nextStarter = `
-WITH RECURSIVE starters (starter) AS (
-    SELECT MIN(starter) FROM queue WHERE scope = @scope AND granted_at IS NULL AND org_id = @org
-    UNION ALL
-    SELECT (SELECT MIN(q.starter) FROM queue AS q
-        WHERE q.scope = @scope AND q.granted_at IS NULL AND q.org_id = @org AND q.starter > starters.starter)
-    FROM starters WHERE starters.starter IS NOT NULL
-)
-SELECT starter FROM starters
-WHERE starter IS NOT NULL
-ORDER BY (SELECT COUNT(*) FROM slots AS s WHERE s.org_id = @org AND s.starter = starters.starter)
-    + CASE WHEN @org = @freed_org AND starter = @freed_starter THEN 1 ELSE 0 END, starter LIMIT 1`
-	nextRun = `
-SELECT ` + queueColumns + ` FROM queue
-WHERE scope = @scope AND granted_at IS NULL AND org_id = @org AND starter = @starter
-ORDER BY urgency, run_id LIMIT 1`
-)
-
-// next is who is next for a limit; nil: nobody waits.
-func next(tx *gorm.DB, scope product.Scope, freed slotRow) (*queueRow, error) {
-	values := map[string]any{"scope": scopeKey(scope), "freed_org": freed.OrgID, "freed_starter": freed.Starter}
-	for _, step := range []struct{ name, statement string }{{"org", nextOrg}, {"starter", nextStarter}} {
-		var found []string
-		if err := tx.Raw(step.statement, values).Find(&found).Error; err != nil || len(found) == 0 {
-			return nil, err
-		}
-		values[step.name] = found[0]
-	}
-	var rows []queueRow
-	if err := tx.Raw(nextRun, values).Find(&rows).Error; err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	return &rows[0], nil
+// step is what became of the run that was next for a limit.
+type step struct {
+	kind stepKind
+	// limit is the one whose room is handed over, other where the run waits now
+	// (stepMoved).
+	limit limitRow
+	other product.Scope
 }
 
-// handOver gives slots to the runs that wait for limits which may have room: that
-// of freed, which has ended (zero: none). It returns the runs that got one, or will
-// not get one, also with an error.
-func (s *Product) handOver(ctx context.Context, scopes []product.Scope, freed slotRow, now time.Time) (granted []ids.Run, err error) {
-	for _, scope := range scopes {
-		tries := 0
-		for len(granted) < handOverMost && tries < handOverTries {
-			run, result, err := s.db.handOverOne(ctx, scope, freed, now)
-			if err != nil {
-				return granted, err
-			}
-			if result == slotNone {
-				break
-			}
-			if tries++; result == slotGiven || result == slotRefused {
-				granted, tries = append(granted, run), 0
-			}
+type stepKind int
+
+const (
+	stepBlocked stepKind = iota // the limit has no room for it
+	stepGiven                   // it has its slot, or is to ask once more
+	stepMoved                   // it waits for another limit now
+	stepGone                    // somebody else was faster
+)
+
+// handOver gives slots to the runs that wait for limits which may have room. It
+// returns the runs that got one, to be told at once; after a grace they are told by
+// others, see Granted.
+func (db *DB) handOver(ctx context.Context, scopes []product.Scope, now time.Time, grace time.Duration) ([]ids.Run, error) {
+	var awaited []struct {
+		Scope string
+		Bound *string
+	}
+	if err := db.read.WithContext(ctx).Raw(selectAwaited, "", keys(scopes)).Find(&awaited).Error; err != nil {
+		return nil, db.interpret(err, "find awaited limits")
+	}
+	var granted []ids.Run
+	for _, a := range awaited {
+		if a.Bound == nil {
+			continue
+		}
+		given, err := db.handOverLimit(ctx, scopeOfKey(a.Scope), now, at(now.Add(grace)))
+		if granted = append(granted, given...); err != nil {
+			return granted, err
 		}
 	}
 	return granted, nil
 }
 
-// handOverResult is what became of one try to hand over a slot.
-type handOverResult int
-
-const (
-	slotNone    handOverResult = iota // nobody waits, or the limit has no room for who is next
-	slotGiven                         // to the run
-	slotMoved                         // who was next waits for another limit now, or not any more
-	slotRefused                       // the run never fits, or not today: it is woken, and hears it
-)
-
-// handOverOne tries to give a slot to the run that is next for a limit. Who is next
-// is found before anything is locked, and looked at again with the locks.
-func (db *DB) handOverOne(ctx context.Context, scope product.Scope, freed slotRow, now time.Time) (run ids.Run, result handOverResult, err error) {
-	err = db.change(ctx, "hand over a slot", func(tx *gorm.DB) error {
-		run, result = "", slotNone
-		first, err := next(tx, scope, freed)
-		if err != nil || first == nil {
-			return err
-		}
-		slot := first.slot(now)
-		run = ids.Run(first.RunID)
-		limits, err := db.lockLimits(tx, slot.scopes())
-		if err != nil {
-			return err
-		}
-		var still []queueRow
-		err = tx.Raw(`SELECT `+queueColumns+` FROM queue WHERE run_id = ?`+forUpdate[db.dialect], first.RunID).Find(&still).Error
-		if err != nil {
-			return err
-		}
-		if len(still) == 0 || !still[0].GrantedAt.t.IsZero() || still[0].Scope != first.Scope {
-			result = slotMoved // somebody else was faster
-			return nil
-		}
-		for _, limit := range limits {
-			if limitFromRow(limit).Never(limit.usage(now), slot.resources()) != nil { // it asks once more, and is told
-				result = slotRefused
-				return tx.Exec(`DELETE FROM queue WHERE run_id = ?`, run).Error
-			}
-		}
-		blocked, bound := blocking(limits, slot, now)
-		switch {
-		case blocked != nil && blocked.scope() == scope:
-			return nil
-		case blocked != nil: // it waits for that one from now on
-			result = slotMoved
-			return tx.Exec(`UPDATE queue SET scope = ?, bound = ? WHERE run_id = ?`, blocked.Scope, bound, first.RunID).Error
-		}
-		result = slotGiven
-		if err := countSlot(tx, limits, slot, now); err != nil {
-			return err
-		}
-		return tx.Exec(`UPDATE queue SET granted_at = ?, told_due_at = ? WHERE run_id = ?`, at(now), at(now.Add(dispatchGrace)), first.RunID).Error
-	})
-	return run, result, err
-}
-
-// handOverAfter is handOver after a settlement, which has succeeded whatever
-// becomes of it.
-func (db *DB) handOverAfter(ctx context.Context, scopes []product.Scope, freed slotRow, now time.Time) []ids.Run {
-	granted, err := db.Product().handOver(ctx, scopes, freed, now)
-	if err != nil && db.config.Logger != nil {
-		db.config.Logger.WarnContext(ctx, "hand over slots", "error", err, "kind", string(fault.KindOf(err)))
+// handOverAfter is handOver after a change that has succeeded whatever becomes of it.
+func (db *DB) handOverAfter(ctx context.Context, scopes []product.Scope, now time.Time, grace time.Duration) []ids.Run {
+	granted, err := db.handOver(ctx, scopes, now, grace)
+	if err != nil {
+		db.config.Logger.WarnContext(ctx, "slots not handed over, left to the repair", "error", err, "kind", string(fault.KindOf(err)))
 	}
 	return granted
+}
+
+// handOverLimit gives the room of a limit to those who wait for it. Who is next is
+// found before anything is locked, and looked at again with the locks.
+func (db *DB) handOverLimit(ctx context.Context, scope product.Scope, now time.Time, told stamp) ([]ids.Run, error) {
+	var granted []ids.Run
+	passed := newPassed()
+	for range handOverSteps {
+		candidate, err := db.next(ctx, scopeKey(scope), passed)
+		if err != nil || candidate == nil {
+			return granted, err
+		}
+		var taken step
+		err = db.change(ctx, "hand a slot to run "+candidate.RunID, func(tx *gorm.DB) error {
+			taken, err = db.handOverTo(tx, *candidate, now, told)
+			return err
+		})
+		if err != nil {
+			return granted, err
+		}
+		switch taken.kind {
+		case stepBlocked:
+			return granted, nil
+		case stepGiven:
+			granted = append(granted, ids.Run(candidate.RunID))
+			if limitFromRow(taken.limit).Blocks(taken.limit.usage(now), product.Resources{}) != "" {
+				return granted, nil // nobody fits any more
+			}
+		case stepMoved:
+			passed.moved(*candidate, taken, now)
+		case stepGone:
+		}
+	}
+	return granted, nil
+}
+
+// handOverTo gives a run its slot, if it still waits and fits under all of its
+// limits. A run that never fits, or not today, is told as if it had a slot: it asks
+// once more, and hears it.
+func (db *DB) handOverTo(tx *gorm.DB, run queueRow, now time.Time, told stamp) (step, error) {
+	slot := run.slot(now)
+	rows, err := db.lockLimits(tx, slot)
+	if err != nil {
+		return step{}, err
+	}
+	var still []queueRow
+	err = tx.Raw(`SELECT `+queueColumns+` FROM queue WHERE run_id = ?`+forUpdate[db.dialect], run.RunID).Find(&still).Error
+	if err != nil {
+		return step{}, err
+	}
+	if len(still) == 0 || !still[0].GrantedAt.t.IsZero() || still[0].Scope != run.Scope {
+		return step{kind: stepGone}, nil
+	}
+	taken := step{kind: stepGiven}
+	own := rows[:0:0]
+	for _, row := range rows {
+		if row.Scope == run.Scope {
+			taken.limit, own = row, append(own, row)
+		}
+	}
+	if never(rows, slot, now) == nil {
+		o := blocking(own, slot, now)
+		if o != nil {
+			taken.kind = stepBlocked
+		} else if o = blocking(rows, slot, now); o != nil {
+			taken.kind, taken.other = stepMoved, o.limit.scope()
+		}
+		if o != nil {
+			return taken, waitFor(tx, still[0], *o)
+		}
+		if err := countSlot(tx, rows, slot, now); err != nil {
+			return step{}, err
+		}
+		taken.limit.Running++
+		taken.limit.CPUInFlight += slot.CPUMillis
+		taken.limit.MemoryInFlight += slot.MemoryMiB
+	}
+	return taken, tx.Exec(`UPDATE queue SET granted_at = ?, told_due_at = ? WHERE run_id = ?`, at(now), told, run.RunID).Error
+}
+
+// waitFor changes what a run waits for.
+func waitFor(tx *gorm.DB, run queueRow, o obstacle) error {
+	if run.Scope == o.limit.Scope && run.Bound == string(o.bound) {
+		return nil
+	}
+	return tx.Exec(`UPDATE queue SET scope = ?, bound = ? WHERE run_id = ?`, o.limit.Scope, string(o.bound), run.RunID).Error
 }

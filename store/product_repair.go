@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -10,105 +12,123 @@ import (
 	"agentmarket/product"
 )
 
-// repairBatch bounds the rows that one statement of a repair takes.
-const repairBatch = 1000
+const (
+	// repairBatch bounds what one repair ends.
+	repairBatch = 1000
+	// retold is after what time a run that was handed a slot, and has not come for
+	// it, is told once more.
+	retold = time.Minute
+)
 
-// endedSlots and endedPlaces find what is left of runs that have ended or do not
-// exist.
+// terminal are the runs that need no slot. A run that exists is never removed.
+const terminal = `(r.id IS NULL OR r.status NOT IN ('queued', 'waiting_approval', 'starting', 'running', 'canceling'))`
+
 const (
 	endedSlots = `
 SELECT s.run_id FROM slots AS s LEFT JOIN runs AS r ON r.id = s.run_id
-WHERE s.run_id > '' AND (r.id IS NULL OR r.status NOT IN ('queued', 'waiting_approval', 'starting', 'running', 'canceling'))
+WHERE s.run_id > '' AND ` + terminal + `
 ORDER BY s.run_id LIMIT ?`
 	endedPlaces = `
 SELECT q.run_id FROM queue AS q LEFT JOIN runs AS r ON r.id = q.run_id
-WHERE q.run_id > '' AND (r.id IS NULL OR r.status NOT IN ('queued', 'waiting_approval', 'starting', 'running', 'canceling'))
+WHERE q.run_id > '' AND ` + terminal + `
 ORDER BY q.run_id LIMIT ?`
+	tellAgain = `UPDATE queue SET told_due_at = ? WHERE granted_at < ? AND told_due_at IS NULL`
+	// awaitedLimits hops over the index from one limit to the next, and leaves out
+	// those that have no room at all. One that does not exist has.
 	awaitedLimits = `
-WITH RECURSIVE awaited (scope) AS (
-    SELECT MIN(scope) FROM queue WHERE granted_at IS NULL AND scope > ''
+WITH RECURSIVE awaited AS (
+    SELECT MIN(scope) AS scope FROM queue WHERE granted_at IS NULL AND scope > ''
     UNION ALL
     SELECT (SELECT MIN(q.scope) FROM queue AS q WHERE q.granted_at IS NULL AND q.scope > awaited.scope)
     FROM awaited WHERE awaited.scope IS NOT NULL
 )
-SELECT scope FROM awaited WHERE scope IS NOT NULL`
+SELECT awaited.scope FROM awaited LEFT JOIN limits AS l ON l.scope = awaited.scope
+WHERE awaited.scope IS NOT NULL AND (l.concurrent_runs IS NULL OR l.concurrent_runs = 0
+    OR l.running < l.concurrent_runs OR l.is_default)
+ORDER BY awaited.scope`
 )
 
-// RepairSlots implements product.QueueStore.
+// RepairSlots implements product.QueueStore. Runs that were handed a slot and have
+// not come for it are told once more.
 func (s *Product) RepairSlots(ctx context.Context, now time.Time) (product.Repair, []ids.Run, error) {
 	var repair product.Repair
-	for _, part := range []struct {
-		find  string
-		count *int
-	}{{endedSlots, &repair.Leaked}, {endedPlaces, &repair.Stranded}} {
-		var ended []ids.Run
-		if err := s.db.read.WithContext(ctx).Raw(part.find, repairBatch).Find(&ended).Error; err != nil {
-			return repair, nil, s.db.interpret(err, "find slots of ended runs")
-		}
-		for _, run := range ended {
-			err := s.db.change(ctx, "end slot of run "+string(run), func(tx *gorm.DB) error {
-				_, _, err := s.db.leaveSlot(tx, run)
-				return err
-			})
-			if err != nil {
-				return repair, nil, err
-			}
-			*part.count++
+	var err error
+	if repair.Leaked, err = s.endAll(ctx, endedSlots); err != nil {
+		return repair, nil, err
+	}
+	if repair.Stranded, err = s.endAll(ctx, endedPlaces); err != nil {
+		return repair, nil, err
+	}
+	for _, kind := range slices.Sorted(maps.Keys(slotsIn)) {
+		if err := s.recount(ctx, kind, &repair); err != nil {
+			return repair, nil, err
 		}
 	}
-	if err := s.recount(ctx, &repair); err != nil {
-		return repair, nil, err
+	if err := s.db.write.WithContext(ctx).Exec(tellAgain, at(now), at(now.Add(-retold))).Error; err != nil {
+		return repair, nil, s.db.interpret(err, "tell runs of their slots again")
 	}
 	var awaited []string
 	if err := s.db.read.WithContext(ctx).Raw(awaitedLimits).Find(&awaited).Error; err != nil {
 		return repair, nil, s.db.interpret(err, "find limits that runs wait for")
 	}
-	var scopes []product.Scope
-	for _, a := range awaited {
-		scopes = append(scopes, scopeOfKey(a))
+	var granted []ids.Run
+	for _, scope := range awaited {
+		given, err := s.db.handOverLimit(ctx, scopeOfKey(scope), now, at(now.Add(dispatchGrace)))
+		if granted = append(granted, given...); err != nil {
+			return repair, granted, err
+		}
 	}
-	granted, err := s.handOver(ctx, scopes, slotRow{}, now)
-	return repair, granted, err
+	return repair, granted, nil
+}
+
+// endAll ends the slots and places of ended runs that find finds.
+func (s *Product) endAll(ctx context.Context, find string) (int, error) {
+	var ended []ids.Run
+	if err := s.db.read.WithContext(ctx).Raw(find, repairBatch).Find(&ended).Error; err != nil {
+		return 0, s.db.interpret(err, "find slots of ended runs")
+	}
+	for n, run := range ended {
+		err := s.db.change(ctx, "end slot of run "+string(run), func(tx *gorm.DB) error {
+			_, err := s.db.leaveSlot(tx, run)
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return len(ended), nil
+}
+
+// miscounted finds the limits of a kind whose counters are not those of the slots.
+// One statement sees one state, in which they are the same whatever goes on.
+func miscounted(kind product.ScopeKind) string {
+	return `
+SELECT l.scope FROM limits AS l
+WHERE l.scope >= ? AND l.scope < ? AND l.kind = ? AND (l.running <> ` + sumSlots(kind, "1") + `
+    OR l.cpu_in_flight <> ` + sumSlots(kind, "s.cpu_millis") + ` OR l.memory_in_flight <> ` + sumSlots(kind, "s.memory_mib") + `)
+ORDER BY l.scope`
 }
 
 // recount sets the counters of limits right that are not those of their slots.
-func (s *Product) recount(ctx context.Context, repair *product.Repair) error {
-	last := limitRow{}
-	for {
-		var rows []limitRow
-		err := s.db.read.WithContext(ctx).Raw(`SELECT `+limitColumns+` FROM limits WHERE scope > ? ORDER BY scope LIMIT ?`,
-			last.Scope, repairBatch).Find(&rows).Error
-		if err != nil {
-			return s.db.interpret(err, "list limits")
-		}
-		for _, row := range rows {
-			last = row
-			counted := row
-			if err := countSlots(s.db.read.WithContext(ctx), &counted); err != nil {
-				return s.db.interpret(err, "count slots")
-			}
-			if counted == row {
-				continue
-			}
-			// Perhaps only the two reads differ: again, with the lock.
-			err := s.db.change(ctx, "count slots of "+row.Kind+" "+row.ID, func(tx *gorm.DB) error {
-				locked, err := s.db.lockLimits(tx, []product.Scope{row.scope()})
-				if err != nil || len(locked) == 0 {
-					return err
-				}
-				counted := locked[0]
-				if err := countSlots(tx, &counted); err != nil || counted == locked[0] {
-					return err
-				}
-				repair.Counters++
-				return tx.Select("running", "cpu_in_flight", "memory_in_flight").Updates(&counted).Error
-			})
-			if err != nil {
+func (s *Product) recount(ctx context.Context, kind product.ScopeKind, repair *product.Repair) error {
+	var wrong []string
+	first := scopeKey(product.Scope{Kind: kind})
+	err := s.db.read.WithContext(ctx).Raw(miscounted(kind), first, first+"~", kind).Find(&wrong).Error
+	if err != nil {
+		return s.db.interpret(err, "count slots of limits")
+	}
+	for _, key := range wrong {
+		scope := scopeOfKey(key)
+		err := s.db.change(ctx, "count slots of "+key, func(tx *gorm.DB) error {
+			if _, err := s.db.lockRows(tx, []product.Scope{scope}); err != nil {
 				return err
 			}
+			return countSlots(tx, scope)
+		})
+		if err != nil {
+			return err
 		}
-		if len(rows) < repairBatch {
-			return nil
-		}
+		repair.Counters++
 	}
+	return nil
 }

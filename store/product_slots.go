@@ -1,10 +1,8 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -14,11 +12,10 @@ import (
 )
 
 // A slot is the right of a run to go on: a row of slots, counted in the limits of
-// the run's scopes. Everybody who takes, gives back or hands over slots locks the
-// rows of limits first, in the order of their key, and the rows of the queue after
-// them. A run that enters the queue decides under these locks, and who gives back
-// a slot counts it under them: one of the two sees the other, and no wake-up is
-// lost.
+// the run's scopes. Whether there is one is decided under the locks of all of these
+// limits, see lockLimits. A run that enters the queue decides under them, and who
+// gives back a slot counts it under them: one of the two sees the other, and no
+// wake-up is lost.
 
 type slotRow struct {
 	RunID       string `gorm:"primaryKey"`
@@ -72,171 +69,122 @@ func findSlot(tx *gorm.DB, run ids.Run) (*slotRow, error) {
 	return &row, err
 }
 
-// errHanded says that a run was handed its slot while it waited for the locks.
-var errHanded = errors.New("the run was handed a slot")
+// obstacle is the limit that keeps a run from its slot.
+type obstacle struct {
+	limit limitRow
+	bound product.Bound
+	// overtakes: the run would fit, but others wait for the limit already.
+	overtakes bool
+}
 
-// takeSlot gives a run its slot, or says under which limit it does not fit now. A
-// run that cannot fit at all, or not today, is refused with fault.Forbidden.
-func (db *DB) takeSlot(tx *gorm.DB, slot slotRow, now time.Time) (*limitRow, product.Bound, error) {
-	if err := db.ensureQuota(tx, ids.Org(slot.OrgID), now); err != nil {
-		return nil, "", err
+// takeSlot gives a run a slot that is free, or says what keeps it from one. A run
+// that cannot fit at all, or not today, is refused with fault.Forbidden. A slot that
+// the run was handed already stays.
+func (db *DB) takeSlot(tx *gorm.DB, slot slotRow, now time.Time) (*obstacle, error) {
+	run := ids.Run(slot.RunID)
+	if handed, err := findSlot(tx, run); err != nil || handed != nil {
+		return nil, err
 	}
-	rows, err := db.lockLimits(tx, slot.scopes())
+	rows, err := db.lockLimitsFirst(tx, slot, now)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if handed, err := findSlot(tx, ids.Run(slot.RunID)); err != nil || handed != nil {
-		return nil, "", cmp.Or(err, errHanded)
+	// Whoever handed a slot over held these locks.
+	if handed, err := findSlot(tx, run); err != nil || handed != nil {
+		return nil, err
 	}
-	if err := db.refreshQuota(tx, rows); err != nil {
-		return nil, "", err
+	if err := never(rows, slot, now); err != nil {
+		return nil, refuse(err)
 	}
+	if o := blocking(rows, slot, now); o != nil {
+		return o, nil
+	}
+	if o, err := overtaking(tx, rows, slot); err != nil || o != nil {
+		return o, err
+	}
+	return nil, countSlot(tx, rows, slot, now)
+}
+
+// never is fault.Forbidden for a run that no waiting would let in.
+func never(rows []limitRow, slot slotRow, now time.Time) error {
 	for _, row := range rows {
 		if err := limitFromRow(row).Never(row.usage(now), slot.resources()); err != nil {
-			return nil, "", refuse(err)
+			return err
 		}
 	}
-	if row, bound := blocking(rows, slot, now); row != nil {
-		return row, bound, nil
-	}
-	if row, err := overtaken(tx, rows, slot); err != nil || row != nil {
-		return row, boundOf(row), err
-	}
-	return nil, "", countSlot(tx, rows, slot, now)
+	return nil
 }
 
-// blocking is the first limit that a run does not fit under.
-func blocking(rows []limitRow, slot slotRow, now time.Time) (*limitRow, product.Bound) {
-	for i, row := range rows {
+// blocking finds the first limit that a run does not fit under.
+func blocking(rows []limitRow, slot slotRow, now time.Time) *obstacle {
+	for _, row := range rows {
 		if bound := limitFromRow(row).Blocks(row.usage(now), slot.resources()); bound != "" {
-			return &rows[i], bound
+			return &obstacle{limit: row, bound: bound}
 		}
 	}
-	return nil, ""
+	return nil
 }
 
-// boundOf is the first bound that a limit has.
-func boundOf(row *limitRow) product.Bound {
-	switch {
-	case row == nil:
-		return ""
-	case row.ConcurrentRuns > 0:
-		return product.BoundRuns
-	case row.CPUMillis > 0:
-		return product.BoundCPU
-	default:
-		return product.BoundMemory
-	}
-}
+// selectAwaited finds who else waits for limits. The limits come from values, so
+// that each is one look into the index.
+const selectAwaited = `
+SELECT limits.scope, (SELECT q.bound FROM queue AS q
+    WHERE q.scope = limits.scope AND q.granted_at IS NULL AND q.run_id <> ? LIMIT 1) AS bound
+FROM limits WHERE limits.scope IN ? ORDER BY limits.scope`
 
-// overtaken finds a limit that others wait for already: who comes later, and would
-// fit, must not overtake them. The hand-over gives him his turn.
-func overtaken(tx *gorm.DB, rows []limitRow, slot slotRow) (*limitRow, error) {
+// overtaking finds a limit that others wait for already: who comes later, and would
+// fit, must not overtake them. Perhaps there is room for both: then it is for the
+// hand-over to say who is next.
+func overtaking(tx *gorm.DB, rows []limitRow, slot slotRow) (*obstacle, error) {
+	scopes := make([]string, len(rows))
 	for i, row := range rows {
-		if row.ConcurrentRuns == 0 && row.CPUMillis == 0 && row.MemoryMiB == 0 {
-			continue
-		}
-		var others []string
-		err := tx.Raw(`SELECT run_id FROM queue WHERE scope = ? AND granted_at IS NULL AND run_id <> ? LIMIT 1`,
-			row.Scope, slot.RunID).Find(&others).Error
-		if err != nil {
-			return nil, err
-		}
-		if len(others) > 0 {
-			return &rows[i], nil
+		scopes[i] = row.Scope
+	}
+	var awaited []struct {
+		Scope string
+		Bound *string
+	}
+	if err := tx.Raw(selectAwaited, slot.RunID, scopes).Find(&awaited).Error; err != nil {
+		return nil, err
+	}
+	for i, a := range awaited {
+		if a.Bound != nil {
+			return &obstacle{limit: rows[i], bound: product.Bound(*a.Bound), overtakes: true}, nil
 		}
 	}
 	return nil, nil //nolint:nilnil // nobody waits
 }
 
-// countUp counts a run in a limit, if it fits: the row is locked, so it does.
+// countUp counts a run in limits, where it fits: the rows are locked, so it does.
+// Counts of a day or a month that is over begin anew; a caller whose clock is behind
+// begins none.
 const countUp = `
 UPDATE limits SET running = running + 1, cpu_in_flight = cpu_in_flight + @cpu, memory_in_flight = memory_in_flight + @memory,
-    runs_today = CASE WHEN day = @day THEN runs_today ELSE 0 END + 1, day = @day,
-    runs_in_month = CASE WHEN month = @month THEN runs_in_month ELSE 0 END + 1, month = @month
-WHERE scope = @scope
+    runs_today = CASE WHEN day < @day THEN 0 ELSE runs_today END + 1,
+    day = CASE WHEN day < @day THEN @day ELSE day END,
+    runs_in_month = CASE WHEN month < @month THEN 0 ELSE runs_in_month END + 1,
+    month = CASE WHEN month < @month THEN @month ELSE month END,
+    served_at = @now
+WHERE scope IN @scopes
     AND (concurrent_runs = 0 OR running + 1 <= concurrent_runs)
     AND (cpu_millis = 0 OR cpu_in_flight + @cpu <= cpu_millis)
     AND (memory_mib = 0 OR memory_in_flight + @memory <= memory_mib)`
 
-// countSlot stores a slot and counts it in every limit, which are locked and have
+// countSlot stores a slot and counts it in all limits, which are locked and have
 // room.
 func countSlot(tx *gorm.DB, rows []limitRow, slot slotRow, now time.Time) error {
-	for _, row := range rows {
-		update := tx.Exec(countUp, map[string]any{
-			"cpu": slot.CPUMillis, "memory": slot.MemoryMiB, "day": dayOf(now), "month": monthOf(now), "scope": row.Scope,
-		})
-		if update.Error != nil {
-			return update.Error
-		}
-		if update.RowsAffected != 1 {
-			return fmt.Errorf("count run %s: it does not fit under the limit of %s %s", slot.RunID, row.Kind, row.ID)
-		}
+	scopes := make([]string, len(rows))
+	for i, row := range rows {
+		scopes[i] = row.Scope
+	}
+	update := tx.Exec(countUp, map[string]any{
+		"cpu": slot.CPUMillis, "memory": slot.MemoryMiB, "day": dayOf(now), "month": monthOf(now), "now": at(now), "scopes": scopes,
+	})
+	if update.Error != nil {
+		return update.Error
+	}
+	if update.RowsAffected != int64(len(rows)) {
+		return fmt.Errorf("count run %s: it fits under %d of its %d limits", slot.RunID, update.RowsAffected, len(rows))
 	}
 	return tx.Create(&slot).Error
-}
-
-// countDown gives back what countUp took; runs of the day and the month stay
-// counted.
-const countDown = `
-UPDATE limits SET
-    running = CASE WHEN running > 0 THEN running - 1 ELSE 0 END,
-    cpu_in_flight = CASE WHEN cpu_in_flight > @cpu THEN cpu_in_flight - @cpu ELSE 0 END,
-    memory_in_flight = CASE WHEN memory_in_flight > @memory THEN memory_in_flight - @memory ELSE 0 END
-WHERE scope = @scope`
-
-// leaveSlot ends the slot of a run, and its place in the queue. It returns the slot
-// and the scopes that have room now; none where the run had no slot.
-func (db *DB) leaveSlot(tx *gorm.DB, run ids.Run) (freed slotRow, scopes []product.Scope, err error) {
-	slot, err := findSlot(tx, run)
-	if err != nil {
-		return freed, nil, err
-	}
-	if slot != nil {
-		freed = *slot
-		rows, err := db.lockLimits(tx, slot.scopes())
-		if err != nil {
-			return freed, nil, err
-		}
-		deleted := tx.Exec(`DELETE FROM slots WHERE run_id = ?`, run)
-		if deleted.Error != nil {
-			return freed, nil, deleted.Error
-		}
-		if deleted.RowsAffected > 0 { // nobody was faster
-			for _, row := range rows {
-				scopes = append(scopes, row.scope())
-				err := tx.Exec(countDown, map[string]any{
-					"cpu": slot.CPUMillis, "memory": slot.MemoryMiB, "scope": row.Scope,
-				}).Error
-				if err != nil {
-					return freed, nil, err
-				}
-			}
-		}
-	}
-	return freed, scopes, tx.Exec(`DELETE FROM queue WHERE run_id = ?`, run).Error
-}
-
-// scopeColumn is the condition on slots of a scope; that of a user has two.
-var scopeColumn = map[product.ScopeKind]string{
-	product.ScopePlatform:     `? = ''`,
-	product.ScopeQuota:        `org_id = ?`,
-	product.ScopeOrganization: `org_id = ?`,
-	product.ScopeTeam:         `team_id = ? AND team_id <> ''`,
-	product.ScopeAgent:        `agent_id = ?`,
-	product.ScopePublisher:    `publisher_id = ?`,
-}
-
-// countSlots sets the counters of a limit to what its slots say.
-func countSlots(tx *gorm.DB, row *limitRow) error {
-	condition, args := scopeColumn[product.ScopeKind(row.Kind)], []any{row.ID}
-	if row.Kind == string(product.ScopeUser) {
-		org, starter, _ := strings.Cut(row.ID, "/")
-		condition, args = `org_id = ? AND starter = ?`, []any{org, starter}
-	}
-	var sums struct{ Running, CPU, Memory int64 }
-	err := tx.Raw(`SELECT COUNT(*) AS running, CAST(COALESCE(SUM(cpu_millis), 0) AS bigint) AS cpu,
-    CAST(COALESCE(SUM(memory_mib), 0) AS bigint) AS memory FROM slots WHERE `+condition, args...).Scan(&sums).Error
-	row.Running, row.CPUInFlight, row.MemoryInFlight = sums.Running, sums.CPU, sums.Memory
-	return err
 }

@@ -40,8 +40,8 @@ ON CONFLICT (root_id) DO NOTHING`
 	growTree = `UPDATE run_trees SET runs = runs + 1 WHERE root_id = @root AND runs < @most`
 	holdTree = `
 UPDATE run_trees SET held_micros = held_micros + @amount
-WHERE root_id = @root AND (budget_micros IS NULL OR held_micros + @amount <= budget_micros)`
-	settleTree = `UPDATE run_trees SET held_micros = held_micros + @change WHERE root_id = @root`
+WHERE root_id = @root AND (budget_micros IS NULL OR currency = @currency AND held_micros + @amount <= budget_micros)`
+	addToTree = `UPDATE run_trees SET held_micros = held_micros + @change WHERE root_id = @root`
 )
 
 // joinTree puts a run that another one starts below it, and fills in where it
@@ -88,13 +88,14 @@ func plant(tx *gorm.DB, root ids.Run) error {
 	return tx.Exec(plantTree, values).Error
 }
 
-// inTree reports whether a run may have a tree, and its root.
-func inTree(run product.Run) ids.Run { return cmp.Or(run.Origin.RootID, run.ID) }
-
-// holdInTree counts what a run may cost against the budget of its tree.
+// holdInTree counts what a run may cost against the budget of its tree. The root
+// itself fits: it may not cost more than the budget.
 func holdInTree(tx *gorm.DB, run product.Run, amount money.Amount) error {
-	held := tx.Exec(holdTree, map[string]any{"root": inTree(run), "amount": amount.Micros})
-	if held.Error == nil && held.RowsAffected == 0 && run.Origin.RootID != "" {
+	if run.Origin.RootID == "" {
+		return addInTree(tx, run.ID, amount.Micros)
+	}
+	held := tx.Exec(holdTree, map[string]any{"root": run.Origin.RootID, "amount": amount.Micros, "currency": amount.Currency})
+	if held.Error == nil && held.RowsAffected == 0 {
 		return refuse(fault.New(fault.PaymentRequired, CodeTreeBudget, "the budget of the run that started this one does not pay for it"))
 	}
 	return held.Error
@@ -102,8 +103,14 @@ func holdInTree(tx *gorm.DB, run product.Run, amount money.Amount) error {
 
 // settleInTree gives back what a run did not cost.
 func settleInTree(tx *gorm.DB, run product.Run, held, cost money.Amount) error {
-	if held.Micros == cost.Micros {
+	return addInTree(tx, cmp.Or(run.Origin.RootID, run.ID), cost.Micros-held.Micros)
+}
+
+// addInTree changes what a tree holds; a run that never started another one has no
+// tree.
+func addInTree(tx *gorm.DB, root ids.Run, micros int64) error {
+	if micros == 0 {
 		return nil
 	}
-	return tx.Exec(settleTree, map[string]any{"root": inTree(run), "change": cost.Micros - held.Micros}).Error
+	return tx.Exec(addToTree, map[string]any{"root": root, "change": micros}).Error
 }

@@ -186,12 +186,12 @@ func slotsInOrder(t *testing.T, s Stores) {
 
 	require.Equal(t, []ids.Run{o1.ID}, c.ends(t, first.ID))
 	c.begins(t, o1.ID)
-	require.Equal(t, []ids.Run{a1.ID}, c.ends(t, o1.ID), "it was the turn of the buyer")
-	wait, err := c.Control.Waiting(t.Context(), a1.ID)
+	require.Equal(t, []ids.Run{b1.ID}, c.ends(t, o1.ID), "it was the turn of the buyer, and of its key_b")
+	wait, err := c.Control.Waiting(t.Context(), b1.ID)
 	require.NoError(t, err)
 	require.Nil(t, wait, "it has its slot")
-	c.begins(t, a1.ID)
-	events, err := s.Runs.Events(t.Context(), a1.ID, 0, 10)
+	c.begins(t, b1.ID)
+	events, err := s.Runs.Events(t.Context(), b1.ID, 0, 10)
 	require.NoError(t, err)
 	var types []product.EventType
 	for _, e := range events {
@@ -388,6 +388,10 @@ func slotsTold(t *testing.T, s Stores) {
 	require.Equal(t, []ids.Run{b.ID}, granted(after(2*time.Minute)))
 	require.NoError(t, c.Control.Told(t.Context(), b.ID))
 	require.Empty(t, granted(after(time.Hour)))
+	// It was told, and has not come.
+	_, _, err := c.Control.RepairSlots(t.Context(), after(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, []ids.Run{b.ID}, granted(after(time.Hour)))
 	c.begins(t, b.ID)
 }
 

@@ -59,6 +59,8 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"list_runs", listRunTests},
 		{"dispatch", dispatchTests},
 		{"slots", slotTests},
+		{"slot_order", slotOrderTests},
+		{"slots_at_random", slotRandomTests},
 		{"trees", treeTests},
 		{"decisions", decisionTests},
 		{"retention", retentionTests},

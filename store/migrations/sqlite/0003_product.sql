@@ -32,6 +32,7 @@ CREATE TABLE limits (
     runs_today        INTEGER NOT NULL,
     month             TEXT NOT NULL,
     runs_in_month     INTEGER NOT NULL,
+    served_at         TEXT, -- when a run of the scope got its slot last
     updated_by        TEXT NOT NULL,
     updated_at        TEXT NOT NULL
 );
@@ -75,6 +76,7 @@ CREATE TABLE queue (
     told_due_at  TEXT
 );
 CREATE INDEX queue_order_idx ON queue (scope, org_id, starter, urgency, run_id) WHERE granted_at IS NULL;
+CREATE INDEX queue_granted_idx ON queue (granted_at) WHERE granted_at IS NOT NULL;
 CREATE INDEX queue_told_idx ON queue (told_due_at) WHERE told_due_at IS NOT NULL;
 
 CREATE TABLE policies (
