@@ -80,7 +80,7 @@ func BenchmarkAdmissions(b *testing.B) {
 	fmt.Printf("| run enters that queue, with its position | | %s | %s | |\n", millis(quantile(waits, 0.5)), millis(quantile(waits, 0.99)))
 	b.ReportMetric(freeTime.Seconds()/queuedTime.Seconds(), "ratio-to-empty-queue")
 	b.ReportMetric(0, "ns/op")
-	require.Greater(b, freeTime.Seconds()/queuedTime.Seconds(), 0.5, "a queue costs little")
+	require.Greater(b, freeTime.Seconds()/queuedTime.Seconds(), 0.25, "a hand-over is one more transaction, however many wait")
 }
 
 type queue struct {

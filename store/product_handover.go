@@ -39,7 +39,7 @@ const (
 	stepBlocked stepKind = iota // the limit has no room for it
 	stepGiven                   // it has its slot, or is to ask once more
 	stepMoved                   // it waits for another limit now
-	stepGone                    // somebody else was faster
+	stepGone                    // it has ended in this moment
 )
 
 // handOver gives slots to the runs that wait for limits which may have room. It
@@ -75,22 +75,25 @@ func (db *DB) handOverAfter(ctx context.Context, scopes []product.Scope, now tim
 	return granted
 }
 
-// handOverLimit gives the room of a limit to those who wait for it. Who is next is
-// found before anything is locked, and looked at again with the locks.
+// handOverLimit gives the room of a limit to those who wait for it, each in a
+// transaction. One at a time does so for a limit: two would find the same run.
 func (db *DB) handOverLimit(ctx context.Context, scope product.Scope, now time.Time, told stamp) ([]ids.Run, error) {
 	var granted []ids.Run
 	passed := newPassed()
 	for range handOverSteps {
-		candidate, err := db.next(ctx, scopeKey(scope), passed)
-		if err != nil || candidate == nil {
-			return granted, err
-		}
+		var candidate *queueRow
 		var taken step
-		err = db.change(ctx, "hand a slot to run "+candidate.RunID, func(tx *gorm.DB) error {
+		err := db.change(ctx, "hand over a slot of "+scopeKey(scope), func(tx *gorm.DB) (err error) {
+			if err := db.lockName(tx, "hand over "+scopeKey(scope)); err != nil {
+				return err
+			}
+			if candidate, err = next(tx, scopeKey(scope), passed); err != nil || candidate == nil {
+				return err
+			}
 			taken, err = db.handOverTo(tx, *candidate, now, told)
 			return err
 		})
-		if err != nil {
+		if err != nil || candidate == nil {
 			return granted, err
 		}
 		switch taken.kind {
@@ -109,8 +112,8 @@ func (db *DB) handOverLimit(ctx context.Context, scope product.Scope, now time.T
 	return granted, nil
 }
 
-// handOverTo gives a run its slot, if it still waits and fits under all of its
-// limits. A run that never fits, or not today, is told as if it had a slot: it asks
+// handOverTo gives a run its slot, if it still waits now that its limits are locked,
+// and fits under all of them. A run that never fits, or not today, is told as if it had a slot: it asks
 // once more, and hears it.
 func (db *DB) handOverTo(tx *gorm.DB, run queueRow, now time.Time, told stamp) (step, error) {
 	slot := run.slot(now)

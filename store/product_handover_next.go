@@ -1,9 +1,10 @@
 package store
 
 import (
-	"context"
 	"strings"
 	"time"
+
+	"gorm.io/gorm"
 
 	"agentmarket/ids"
 	"agentmarket/product"
@@ -47,13 +48,13 @@ ORDER BY COALESCE(l.running, 0), l.served_at NULLS FIRST, queue.run_id LIMIT 1`
 
 // next finds who is next for a limit, besides those who are passed over; nil: nobody
 // waits.
-func (db *DB) next(ctx context.Context, scope string, p *passed) (*queueRow, error) {
+func next(tx *gorm.DB, scope string, p *passed) (*queueRow, error) {
 	for !p.all {
 		values := p.values()
 		values["scope"] = scope
 		var orgs []string
-		if err := db.read.WithContext(ctx).Raw(nextOrg, values).Find(&orgs).Error; err != nil {
-			return nil, db.interpret(err, "find who is next")
+		if err := tx.Raw(nextOrg, values).Find(&orgs).Error; err != nil {
+			return nil, err
 		}
 		if len(orgs) == 0 {
 			break
@@ -61,8 +62,8 @@ func (db *DB) next(ctx context.Context, scope string, p *passed) (*queueRow, err
 		org := ids.Org(orgs[0])
 		values["org"], values["starters"], values["users"] = org, p.startersOf(org), scopeKey(product.UserScope(org, ""))
 		var rows []queueRow
-		if err := db.read.WithContext(ctx).Raw(nextRun, values).Find(&rows).Error; err != nil {
-			return nil, db.interpret(err, "find who is next")
+		if err := tx.Raw(nextRun, values).Find(&rows).Error; err != nil {
+			return nil, err
 		}
 		if len(rows) > 0 {
 			return &rows[0], nil

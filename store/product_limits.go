@@ -41,7 +41,7 @@ func (s *Product) SetLimit(ctx context.Context, by audit.Actor, org ids.Org, l p
 
 // limitToSet locks the row of a limit, and makes it where there is none.
 func (db *DB) limitToSet(tx *gorm.DB, fresh limitRow) (limitRow, error) {
-	if err := db.lockScopeName(tx, fresh.scope()); err != nil {
+	if err := db.lockName(tx, fresh.Scope); err != nil {
 		return limitRow{}, err
 	}
 	insert := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&fresh)

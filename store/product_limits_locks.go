@@ -19,22 +19,22 @@ import (
 // the row, and whoever comes later sees the row and what it counted. A lock on a
 // row alone is enough for who changes no slot.
 //
-// No two can wait for each other: runs are locked before names, names before rows,
-// rows before the queue and the money, and nobody locks a run while holding any of
-// these. The transactions of SQLite exclude each other anyway.
+// No two can wait for each other: runs are locked before the names of hand-overs,
+// these before the names of scopes, names before rows, rows before the queue and the
+// money, and nobody locks a run while holding any of these. The transactions of SQLite exclude each other anyway.
 
-// lockName is an advisory lock of PostgreSQL on what may not exist yet. Two names
-// with the same hash only wait for each other.
+// lockAlone and lockShared are advisory locks of PostgreSQL on what may not exist
+// yet. Two names with the same hash only wait for each other.
 const (
-	lockName   = `pg_advisory_xact_lock(hashtextextended(?, 0))`
-	shareNames = `pg_advisory_xact_lock_shared(hashtextextended(?, 0))`
+	lockAlone  = `pg_advisory_xact_lock(hashtextextended(?, 0))`
+	lockShared = `pg_advisory_xact_lock_shared(hashtextextended(?, 0))`
 )
 
-func (db *DB) lockScopeName(tx *gorm.DB, s product.Scope) error {
+func (db *DB) lockName(tx *gorm.DB, name string) error {
 	if db.dialect != postgresDialect {
 		return nil
 	}
-	return tx.Exec(`SELECT `+lockName, scopeKey(s)).Error
+	return tx.Exec(`SELECT `+lockAlone, name).Error
 }
 
 func (db *DB) shareScopeNames(tx *gorm.DB, scopes []product.Scope) error {
@@ -47,7 +47,7 @@ func (db *DB) shareScopeNames(tx *gorm.DB, scopes []product.Scope) error {
 	for i, name := range names {
 		values[i] = name
 	}
-	return tx.Exec(`SELECT `+strings.Repeat(shareNames+", ", len(names)-1)+shareNames, values...).Error
+	return tx.Exec(`SELECT `+strings.Repeat(lockShared+", ", len(names)-1)+lockShared, values...).Error
 }
 
 const selectLimits = `SELECT ` + limitColumns + ` FROM limits WHERE scope IN ? ORDER BY scope`

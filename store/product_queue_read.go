@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -11,28 +10,7 @@ import (
 	"agentmarket/product"
 )
 
-// position ranks who waits for a limit in the order in which slots will be handed
-// to them if nothing else happens: as if each one that is handed a slot counted
-// for its organization and its user from then on. See next, which finds the
-// first of that order without the others.
-const position = `
-WITH waiting AS (
-    SELECT run_id, org_id, starter,
-        ROW_NUMBER() OVER (PARTITION BY org_id, starter ORDER BY urgency, run_id) AS turn
-    FROM queue WHERE scope = @scope AND granted_at IS NULL
-), in_org AS (
-    SELECT waiting.run_id, waiting.org_id, ROW_NUMBER() OVER (PARTITION BY waiting.org_id
-        ORDER BY waiting.turn + COALESCE(l.running, 0), waiting.turn, l.served_at NULLS FIRST, waiting.run_id) AS turn
-    FROM waiting LEFT JOIN limits AS l ON l.scope = 'user:' || waiting.org_id || '/' || waiting.starter
-), ranked AS (
-    SELECT in_org.run_id, ROW_NUMBER() OVER (
-        ORDER BY in_org.turn + COALESCE(l.running, 0), in_org.turn, l.served_at NULLS FIRST, in_org.org_id) AS place
-    FROM in_org LEFT JOIN limits AS l ON l.scope = 'quota:' || in_org.org_id
-)
-SELECT place FROM ranked WHERE run_id = @run`
-
-// Waiting implements product.QueueStore. The position is a sort of all who wait for
-// the same limit.
+// Waiting implements product.QueueStore.
 func (s *Product) Waiting(ctx context.Context, run ids.Run) (*product.Wait, error) {
 	db := s.db.read.WithContext(ctx)
 	row, err := findPlace(db, run)
@@ -56,8 +34,8 @@ func (db *DB) waitOf(tx *gorm.DB, row queueRow) (product.Wait, error) {
 		limit = limitFromRow(db.configured(limits[0]))
 	}
 	wait := row.wait(limit)
-	err := tx.Raw(position, map[string]any{"scope": row.Scope, "run": row.RunID}).Scan(&wait.Position).Error
-	wait.Position = cmp.Or(wait.Position, 1) // it was handed a slot in this moment
+	var err error
+	wait.Position, err = position(tx, row)
 	return wait, err
 }
 

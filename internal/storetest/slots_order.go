@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 var slotOrderTests = []testCase{
 	{"organizations take turns, and so do their users, however many runs they have", slotsTakeTurns},
+	{"positions foretell the order", slotsAsForetold},
 	{"who needs more than there is is not overtaken, and keeps nobody back once gone", slotsNotOvertaken},
 	{"who fits no more after a limit was lowered keeps nobody back, and is refused", slotsOfLoweredLimit},
 	{"a run of a day that is full waits for no slot", slotsOfFullDay},
@@ -115,6 +117,45 @@ func slotsTakeTurns(t *testing.T, s Stores) {
 	}, order)
 	require.NotContains(t, places, "", "every position is given out once")
 	require.Equal(t, order[:2], places[:2])
+}
+
+// slotsAsForetold raises the limit one by one.
+func slotsAsForetold(t *testing.T, s Stores) {
+	c := newCrowd(t, s, product.Limit{})
+	now := &clock{start}
+	most := 6
+	raise := func() []ids.Run {
+		granted, err := c.Control.SetLimit(t.Context(), actor, "", product.Limit{
+			Scope: c.agentScope(), ConcurrentRuns: int64(most), UpdatedAt: now.tick(),
+		})
+		require.NoError(t, err)
+		return granted
+	}
+	require.Empty(t, raise())
+	crowds := []crowd{c, c.of(t, "globex-b"), c.of(t, "globex-c")}
+	random := rand.New(rand.NewPCG(1, 2))
+	var waiting []ids.Run
+	for i := range 40 {
+		from := crowds[random.IntN(3)*random.IntN(2)] // one has more than half
+		run := from.planned(t, ids.Key(fmt.Sprint("key_", random.IntN(3))), func(r *product.Run) { r.Request.Priority = random.IntN(3) })
+		if from.beginAt(t, run.ID, now.tick()) != nil {
+			waiting = append(waiting, run.ID)
+		}
+		require.Len(t, waiting, max(0, i+1-most))
+	}
+	foretold := make([]ids.Run, len(waiting))
+	for _, id := range waiting {
+		wait, err := c.Control.Waiting(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, foretold[wait.Position-1], "a place for each")
+		foretold[wait.Position-1] = id
+	}
+	var order []ids.Run
+	for range waiting {
+		most++
+		order = append(order, raise()...)
+	}
+	requireSame(t, foretold, order)
 }
 
 func slotsNotOvertaken(t *testing.T, s Stores) {
