@@ -59,7 +59,8 @@ const maxFramedLog = 64 << 20
 // the end of the attempt, and says what it was. The outcome ok stands only if
 // the result itself is there, is whole, and matches the agent's output schema.
 func (a *AgentRuntime) CollectResult(ctx context.Context, in CollectResultInput) (Verdict, error) {
-	defer heartbeat(ctx)()
+	stop := heartbeat(ctx)
+	defer stop()
 	verdict, err := a.collect(ctx, in)
 	return verdict, toTemporal(err)
 }

@@ -110,6 +110,7 @@ func (f foundLimits) teamsAndUsers(list []product.Limit) (teams []teamLimitBody,
 		case product.ScopeUser:
 			_, user, _ := strings.Cut(l.Scope.ID, "/")
 			users = append(users, userLimitBody{user, f.body(l.Scope)})
+		default: // not theirs
 		}
 	}
 	return teams, users

@@ -53,7 +53,7 @@ func TestLimitsOfAnOrganization(t *testing.T) {
 		set := f.requireStatus(http.StatusOK, f.send(http.MethodPut, of+path, sent, ""))
 		require.NotEmpty(t, set["updated_by"], path)
 		require.Equal(t, "2026-11-22T12:00:00Z", set["updated_at"], path)
-		require.Equal(t, 0.0, set["current"].(map[string]any)["running"], path)
+		require.Zero(t, set["current"].(map[string]any)["running"], path)
 	}
 	f.requireStatus(http.StatusOK, f.send(http.MethodPut, "/v1/platform/organizations/acme/limits", `{"memory_mib":1024}`, f.operator()))
 

@@ -128,7 +128,7 @@ func TestRolloutSteps(t *testing.T) {
 	is(step("pause", ""), "paused", "for lunch", 1)
 	is(step("resume", ""), "running", "", 1)
 	is(step("advance", ""), "running", "", 2)
-	require.Equal(t, 10.0, f.get(rollouts + "/" + id).json(t)["percent"])
+	require.EqualValues(t, 10, f.get(rollouts + "/" + id).json(t)["percent"])
 	f.requireCode(http.StatusUnprocessableEntity, "request_invalid", step("rollback", `{"reason":"`+strings.Repeat("x", 1001)+`"}`), "/reason")
 	is(step("rollback", `{"reason":"it does not greet"}`), "rolled_back", "it does not greet", 2)
 	is(step("rollback", ""), "rolled_back", "it does not greet", 2)

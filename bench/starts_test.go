@@ -102,7 +102,9 @@ func startAPI(b *testing.B, p *simulate.Platform) string {
 	}})
 	url := "http://" + address
 	require.Eventually(b, func() bool {
-		response, err := http.Get(url + "/readyz")
+		request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url+"/readyz", nil)
+		require.NoError(b, err)
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return false
 		}

@@ -173,6 +173,7 @@ func BenchmarkHandOver(b *testing.B) {
 					starts = append(starts, e.At)
 				case product.EventEnded:
 					ends = append(ends, e.At)
+				default: // says nothing of the slot
 				}
 			}
 		}

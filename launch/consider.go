@@ -41,7 +41,7 @@ func (l *Launcher) consider(ctx context.Context, s Start) (considered, error) {
 	if isNotFound(err) { // a preview: the right comes first
 		if _, denial := c.claim.Decide(c.subject, l.Now()); denial != nil {
 			c.denial = denial
-			return c, nil
+			return c, nil //nolint:nilerr // a denial is an answer
 		}
 	}
 	if err != nil {
@@ -55,7 +55,8 @@ func (l *Launcher) consider(ctx context.Context, s Start) (considered, error) {
 	}
 	now := l.Now()
 	c.run = s.run(c.agent, c.version, team, now)
-	return c, l.judge(ctx, &c, now)
+	err = l.judge(ctx, &c, now)
+	return c, err
 }
 
 // judge finds the denial of a start, its plan, and what it would wait for.
@@ -67,7 +68,7 @@ func (l *Launcher) judge(ctx context.Context, c *considered, now time.Time) erro
 	hold, err := c.claim.Admit(c.run, c.subject, c.spending, l.Policy, now)
 	if err != nil {
 		c.denial = err
-		return nil
+		return nil //nolint:nilerr // a denial is an answer
 	}
 	plan, err := l.resolve(ctx, c, hold, now)
 	if fault.Is(err, fault.Forbidden) || fault.Is(err, fault.Invalid) {
@@ -114,7 +115,7 @@ func (l *Launcher) bound(ctx context.Context, c *considered, now time.Time) erro
 		}
 		if err := limit.Never(usage, c.plan.Resources); err != nil {
 			c.denial = err
-			return nil
+			return nil //nolint:nilerr // a denial is an answer
 		}
 		if bound := limit.Blocks(usage, c.plan.Resources); bound != "" {
 			c.waits = append(c.waits, product.Wait{

@@ -53,7 +53,7 @@ func (r *Run) AwaitApproval(now time.Time) *Event {
 func (r *Run) Decide(d Decision, by, note string, inputEdited bool, now time.Time) (*Event, error) {
 	switch {
 	case r.Approval != nil && r.Approval.Decision == d && !inputEdited:
-		return nil, nil
+		return nil, nil //nolint:nilnil // nothing is to be stored
 	case r.Status != StatusWaitingApproval || r.Approval == nil || r.Approval.Decision != "" || !now.Before(r.Approval.Deadline):
 		return nil, fault.Newf(fault.Conflict, "not_waiting", "the run does not wait for an approval: %s", r.Status)
 	}

@@ -85,7 +85,7 @@ func (l Limit) Of(b Bound) int64 {
 // "" where it fits.
 func (l Limit) Blocks(u Usage, r Resources) Bound {
 	switch {
-	case l.ConcurrentRuns > 0 && u.Running+1 > l.ConcurrentRuns:
+	case l.ConcurrentRuns > 0 && u.Running >= l.ConcurrentRuns:
 		return BoundRuns
 	case l.CPUMillis > 0 && u.CPUMillis+r.CPUMillis > l.CPUMillis:
 		return BoundCPU

@@ -2,6 +2,7 @@ package product
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"agentmarket/fault"
@@ -164,7 +165,7 @@ func (r *resolution) denial() error {
 	if len(r.beyond) == 0 {
 		kind, code, message = fault.Forbidden, ReasonPolicyDenied, "a policy does not allow the run"
 	}
-	reasons := append(r.beyond, r.denied...)
+	reasons := slices.Concat(r.beyond, r.denied)
 	switch len(reasons) {
 	case 0:
 		return nil

@@ -152,7 +152,7 @@ func TestRolloutJudge(t *testing.T) {
 
 func TestRolloutSteps(t *testing.T) {
 	r := aRollout()
-	at := func(d time.Duration) time.Time { return begun.Add(d) }
+	at := begun.Add
 	require.NoError(t, r.Pause("for lunch", at(20*time.Minute)))
 	require.Equal(t, []any{product.RolloutPaused, "for lunch", at(20 * time.Minute)}, []any{r.Status, r.Reason, r.UpdatedAt})
 	paused := r

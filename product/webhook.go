@@ -91,8 +91,12 @@ type WebhookAnswer struct {
 // Accepted reports whether the endpoint took the message.
 func (a WebhookAnswer) Accepted() bool { return a.StatusCode >= 200 && a.StatusCode <= 299 }
 
+// statusGone is how a receiver says that it is not there any more: a layer knows
+// no package of HTTP.
+const statusGone = 410
+
 // Gone reports whether the endpoint wants no message any more.
-func (a WebhookAnswer) Gone() bool { return a.StatusCode == 410 }
+func (a WebhookAnswer) Gone() bool { return a.StatusCode == statusGone }
 
 // The bounds of webhooks.
 const (

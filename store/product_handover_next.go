@@ -108,6 +108,7 @@ func (p *passed) add(s product.Scope) {
 		p.all = true
 	case product.ScopeQuota:
 		s.Kind = product.ScopeOrganization // they have the same runs
+	default:
 	}
 	p.scopes[s.Kind] = append(p.scopes[s.Kind], s.ID)
 }

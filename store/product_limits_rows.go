@@ -102,6 +102,7 @@ func newLimitRow(s product.Scope, org ids.Org, now time.Time) limitRow {
 		row.OrgID, _, _ = strings.Cut(s.ID, "/")
 	case product.ScopeTeam:
 		row.OrgID = string(org)
+	default:
 	}
 	return row
 }

@@ -50,13 +50,13 @@ func (r *Retention) once(ctx context.Context) {
 		now := r.Now()
 		due, err := r.Runs.RetentionDue(ctx, now, choreBatch)
 		if err != nil {
-			r.warn(ctx, "removal of data interrupted", "error", err)
+			r.warn(ctx, err)
 			return
 		}
 		removed := 0
 		for _, run := range due {
 			if err := r.remove(ctx, run, now); err != nil {
-				r.warn(ctx, "data of a run not removed", "run_id", run.ID, "error", err)
+				r.warn(ctx, err, "run_id", run.ID)
 				if fault.Is(err, fault.Unavailable) {
 					return
 				}
@@ -71,9 +71,9 @@ func (r *Retention) once(ctx context.Context) {
 	}
 }
 
-func (r *Retention) warn(ctx context.Context, message string, details ...any) {
+func (r *Retention) warn(ctx context.Context, err error, details ...any) {
 	if ctx.Err() == nil {
-		r.Log.Warn(message, details...)
+		r.Log.Warn("removal of data interrupted", append(details, "error", err)...)
 	}
 }
 

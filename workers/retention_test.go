@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -209,6 +208,6 @@ func TestSlotRepairOnce(t *testing.T) {
 func TestSlotRepairStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	r := &SlotRepair{Slots: &slots{err: context.Canceled}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now}
+	r := &SlotRepair{Slots: &slots{err: context.Canceled}, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 	require.NoError(t, r.Run(ctx))
 }

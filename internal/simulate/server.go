@@ -33,11 +33,11 @@ func (j *Jobs) Handler() http.Handler {
 }
 
 func decode(w http.ResponseWriter, r *http.Request, into any) bool {
-	err := json.NewDecoder(r.Body).Decode(into)
-	if err != nil {
+	if err := json.NewDecoder(r.Body).Decode(into); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+		return false
 	}
-	return err == nil
+	return true
 }
 
 // serveWatch writes a line for everything that there is, and for every change.

@@ -91,7 +91,7 @@ func (r release) due(t *testing.T, now time.Time) []product.Rollout {
 var rolloutTests = []testCase{
 	{"a rollout is stored as it is, and its channel points at the old version", func(t *testing.T, s Stores) {
 		r := newRelease(t, s)
-		require.Equal(t, "", r.follows(t, "stable"))
+		require.Empty(t, r.follows(t, "stable"))
 		want := r.draft("stable")
 		got := r.create(t, want)
 		want.CreatedAt, want.StagedAt, want.UpdatedAt = stored(start), stored(start), stored(start)
@@ -156,7 +156,7 @@ var rolloutTests = []testCase{
 		wrong = r.draft("stable")
 		wrong.AgentID = "agt_none"
 		requireFault(t, s.Control.CreateRollout(t.Context(), actor, wrong), fault.NotFound, "agent_not_found")
-		require.Equal(t, "", r.follows(t, "stable"), "nothing is left")
+		require.Empty(t, r.follows(t, "stable"), "nothing is left")
 	}},
 	{"a completed one points the channel at the new version", func(t *testing.T, s Stores) {
 		r := newRelease(t, s)

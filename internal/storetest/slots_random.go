@@ -61,12 +61,8 @@ func newTraffic(t *testing.T, s Stores, seed uint64) *traffic {
 			c.buyer = org
 			tr.crowds = append(tr.crowds, c)
 		}
-		for _, scope := range []product.Scope{
-			{Kind: product.ScopeQuota, ID: string(org.ID)}, {Kind: product.ScopeOrganization, ID: string(org.ID)},
-			product.UserScope(org.ID, "key_a"),
-		} {
-			tr.scopes = append(tr.scopes, scope)
-		}
+		tr.scopes = append(tr.scopes, product.Scope{Kind: product.ScopeQuota, ID: string(org.ID)},
+			product.Scope{Kind: product.ScopeOrganization, ID: string(org.ID)}, product.UserScope(org.ID, "key_a"))
 	}
 	return tr
 }
