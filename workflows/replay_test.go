@@ -22,6 +22,9 @@ func TestReplay(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
 			replayer.RegisterWorkflow(workflows.AgentRun)
+			replayer.RegisterWorkflow(workflows.Rollout)
+			replayer.RegisterWorkflow(workflows.ScheduledStart)
+			replayer.RegisterWorkflow(workflows.DeliverWebhook)
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file))
 		})
 	}
