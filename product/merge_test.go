@@ -177,6 +177,18 @@ func TestMergeAttempts(t *testing.T) {
 	}
 }
 
+// TestMergeAttemptsOfTime: what is held for a run that is paid by time pays for one
+// attempt.
+func TestMergeAttemptsOfTime(t *testing.T) {
+	q := aQuestion()
+	q.Request.Attempts, q.Version.Manifest.Retry = 3, &agentruntime.Retry{MaxAttempts: 3}
+	q.Right.Affordable = time.Hour
+	plan, err := Resolve(q)
+	require.NoError(t, err)
+	require.Equal(t, 1, plan.AgentAttempts)
+	require.Equal(t, RulePrice, plan.SourceOf("agent_attempts").Rule)
+}
+
 func TestMergeRetention(t *testing.T) {
 	q := aQuestion()
 	plan, err := Resolve(q)

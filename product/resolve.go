@@ -146,8 +146,11 @@ func (r *resolution) bounds() {
 	if n := r.Request.Attempts; n > 0 {
 		asked = bound{int64(n), RuleRequest}
 	}
-	r.plan.AgentAttempts = int(max(1, r.narrow("agent_attempts", count,
-		asked, bound{r.Version.Manifest.MaxAttempts(), RuleManifest}, bound{int64(r.Limits.MaxAttempts), RulePlatform}).value))
+	bounds := []bound{asked, {r.Version.Manifest.MaxAttempts(), RuleManifest}, {int64(r.Limits.MaxAttempts), RulePlatform}}
+	if r.Right.Affordable > 0 { // what is held pays for one attempt
+		bounds = append(bounds, bound{1, RulePrice})
+	}
+	r.plan.AgentAttempts = int(max(1, r.narrow("agent_attempts", count, bounds...).value))
 	r.plan.MaxOutputBytes, r.plan.MaxLogBytes = r.Limits.MaxOutputBytes, r.Limits.MaxLogBytes
 	r.explain("max_output_bytes", RulePlatform, "")
 	r.explain("max_log_bytes", RulePlatform, "")
