@@ -89,19 +89,20 @@ func (w *Webhooks) Deliver(ctx context.Context, in DeliveryRef) (DeliverResult, 
 			return DeliverResult{}, toTemporal(err)
 		}
 	}
-	err = w.Deliveries.RecordTry(ctx, d.ID, try, status)
+	unrecorded := w.Deliveries.RecordTry(ctx, d.ID, try, status)
+	result := DeliverResult{Status: status}
 	switch {
 	case status == product.DeliveryPending:
-		if err != nil { // the next one will be recorded
-			activity.GetLogger(ctx).Warn("a try of a delivery is not on record", "delivery_id", string(d.ID), "error", err)
+		if unrecorded != nil { // the next one will be recorded
+			activity.GetLogger(ctx).Warn("a try of a delivery is not on record", "delivery_id", string(d.ID), "error", unrecorded)
 		}
 		return DeliverResult{}, notDelivered(try, answer)
-	case err != nil:
-		return DeliverResult{Status: status, Unrecorded: &EndDeliveryInput{
+	case unrecorded != nil: // it is sent: the workflow has it recorded
+		result.Unrecorded = &EndDeliveryInput{
 			DeliveryID: d.ID, Status: status, Number: try.Number, At: try.At, Duration: try.Duration, StatusCode: try.StatusCode,
-		}}, nil //nolint:nilerr // it is sent, and the workflow has it recorded
+		}
 	}
-	return DeliverResult{Status: status}, nil
+	return result, nil
 }
 
 // try sends the message once.
