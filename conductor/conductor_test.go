@@ -255,21 +255,13 @@ func starting() product.Run {
 }
 
 func TestReporterStarted(t *testing.T) {
-	signal := workflows.StartedSignal{Attempt: 2, StartedAt: now}
-	t.Run("news once", func(t *testing.T) {
-		c, store := aClient(t), &runs{run: starting()}
-		c.On("SignalWorkflow", mock.Anything, "run_1", "", workflows.SignalStarted, signal).Return(nil).Once()
-		r := &Reporter{Conductor: New(c, "default"), Runs: store}
+	t.Run("recorded once", func(t *testing.T) {
+		store := &runs{run: starting()}
+		r := &Reporter{Conductor: New(aClient(t), "default"), Runs: store}
 		require.NoError(t, r.Started(t.Context(), ref, now))
 		require.Equal(t, product.StatusRunning, store.run.Status)
 		require.NoError(t, r.Started(t.Context(), ref, now.Add(time.Second)))
-		c.AssertNumberOfCalls(t, "SignalWorkflow", 1)
 		require.Empty(t, cmp.Diff(now, store.run.StartedAt))
-	})
-	t.Run("nobody listens", func(t *testing.T) {
-		c := aClient(t)
-		c.On("SignalWorkflow", mock.Anything, "run_1", "", workflows.SignalStarted, signal).Return(serviceerror.NewNotFound("ended")).Once()
-		require.NoError(t, (&Reporter{Conductor: New(c, "default"), Runs: &runs{run: starting()}}).Started(t.Context(), ref, now))
 	})
 	t.Run("run of another platform", func(t *testing.T) {
 		require.NoError(t, (&Reporter{Conductor: New(aClient(t), "default"), Runs: &runs{err: none}}).Started(t.Context(), ref, now))
@@ -277,12 +269,27 @@ func TestReporterStarted(t *testing.T) {
 	t.Run("store away: told again", func(t *testing.T) {
 		require.ErrorIs(t, (&Reporter{Conductor: New(aClient(t), "default"), Runs: &runs{err: away}}).Started(t.Context(), ref, now), away)
 	})
-	t.Run("Temporal away", func(t *testing.T) {
+}
+
+func TestReporterRunning(t *testing.T) {
+	for _, tt := range []struct {
+		answer error
+		want   fault.Kind
+	}{
+		{nil, ""},
+		{serviceerror.NewNotFound("ended"), ""},
+		{serviceerror.NewUnavailable("down"), fault.Unavailable},
+	} {
 		c := aClient(t)
-		c.On("SignalWorkflow", mock.Anything, "run_1", "", workflows.SignalStarted, signal).Return(serviceerror.NewUnavailable("down")).Once()
-		err := (&Reporter{Conductor: New(c, "default"), Runs: &runs{run: starting()}}).Started(t.Context(), ref, now)
-		require.Equal(t, fault.Unavailable, fault.KindOf(err))
-	})
+		c.On("SignalWorkflow", mock.Anything, "run_1", "", workflows.SignalStarted,
+			workflows.StartedSignal{Attempt: 2, StartedAt: now}).Return(tt.answer).Once()
+		err := (&Reporter{Conductor: New(c, "default"), Runs: &runs{run: starting()}}).Running(t.Context(), ref, now)
+		if tt.want == "" {
+			require.NoError(t, err)
+		} else {
+			require.Equal(t, tt.want, fault.KindOf(err))
+		}
+	}
 }
 
 func TestReporterEnds(t *testing.T) {

@@ -16,19 +16,16 @@ type Reporter struct {
 	Runs      product.RunStore
 }
 
-// Started records the start of an attempt's process. The record is the
-// authority and says whether it is news; the signal only makes it visible to
-// operators, so it is sent once.
+// Started records the start of an attempt's process.
 func (r *Reporter) Started(ctx context.Context, ref infra.Ref, at time.Time) error {
-	news := false
 	_, err := r.Runs.UpdateRun(ctx, ref.Run, func(run *product.Run) ([]*product.Event, error) {
-		event := run.AttemptStarted(ref.Attempt, at)
-		news = event != nil
-		return []*product.Event{event}, nil
+		return []*product.Event{run.AttemptStarted(ref.Attempt, at)}, nil
 	})
-	if err != nil || !news {
-		return ignoreNotFound(err)
-	}
+	return ignoreNotFound(err)
+}
+
+// Running makes it visible to operators that the attempt runs.
+func (r *Reporter) Running(ctx context.Context, ref infra.Ref, at time.Time) error {
 	return ignoreNotFound(r.Conductor.RunStarted(ctx, ref, at))
 }
 

@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/protobuf/encoding/protojson"
-
-	historypb "go.temporal.io/api/history/v1"
 )
 
 // TestWorkerKilled: SIGKILL between the creation of the Job and its end, twice.
@@ -71,38 +66,4 @@ func TestTemporalAway(t *testing.T) {
 	canceled := s.untilEnded(t, unwanted.ID, 2*time.Minute)
 	require.Equal(t, "canceled", canceled.Status, canceled.Message)
 	require.Empty(t, s.jobs(t, unwanted.ID))
-}
-
-// TestRecordHistories writes the histories that package workflows replays, when
-// `make histories` asks for it. They are recorded from what is deployed, never
-// from the branch that changes a workflow.
-func TestRecordHistories(t *testing.T) {
-	if os.Getenv("AGENTMARKET_RECORD_HISTORIES") == "" {
-		t.Skip("records fixtures, on request only: make histories")
-	}
-	s := Start(t)
-	s.registerShell(t, "exit-three", "exit 3", nil)
-	succeeded := s.untilEnded(t, s.startRun(t, "hello", map[string]string{"prompt": "x"}).ID, time.Minute)
-	failed := s.untilEnded(t, s.startRun(t, "exit-three", nil).ID, time.Minute)
-	slow := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 600})
-	s.untilRunning(t, slow.ID)
-	require.NoError(t, s.temporal.CancelWorkflow(t.Context(), slow.ID, ""))
-	canceled := s.untilEnded(t, slow.ID, time.Minute)
-	retried := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 3})
-	s.untilRunning(t, retried.ID)
-	s.deletePods(t, retried.ID)
-	s.untilEnded(t, retried.ID, time.Minute)
-
-	for name, run := range map[string]string{"succeeded": succeeded.ID, "failed": failed.ID, "canceled": canceled.ID, "retried": retried.ID} {
-		var history historypb.History
-		events := s.temporal.GetWorkflowHistory(t.Context(), run, "", false, 1)
-		for events.HasNext() {
-			event, err := events.Next()
-			require.NoError(t, err)
-			history.Events = append(history.Events, event)
-		}
-		text, err := protojson.MarshalOptions{Indent: " "}.Marshal(&history)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join("..", "workflows", "testdata", "histories", name+".json"), append(text, '\n'), 0o600))
-	}
 }

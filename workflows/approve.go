@@ -41,18 +41,17 @@ func (r *agentRun) approve(ctx workflow.Context) (ending, bool, error) {
 		return ending{}, false, nil
 	}
 	var layer2 *activities.Product
-	local := workflow.WithLocalActivityOptions(ctx, recordOptions)
 	decisions := workflow.GetSignalChannel(ctx, SignalDecide)
 	for shown := false; ; {
 		var state activities.ApprovalState
-		err := workflow.ExecuteLocalActivity(local, layer2.AwaitApproval, activities.AwaitApprovalInput{RunID: r.in.RunID}).Get(local, &state)
+		err := record(ctx, layer2.AwaitApproval, activities.AwaitApprovalInput{RunID: r.in.RunID}, &state)
 		switch {
 		case err != nil:
 			return ending{}, false, err
 		case state.CancelRequested:
 			return ending{}, false, r.stopWaiting()
 		case state.Decision == product.DecisionApproved:
-			r.show(ctx, product.StatusQueued, "approved")
+			r.describe(ctx, "approved")
 			return ending{}, false, nil
 		case state.Decision != "":
 			return ending{product.ReasonApprovalDenied, cmp.Or(state.Note, "the run was not approved")}, true, nil
@@ -78,8 +77,7 @@ func (r *agentRun) awaitDecision(ctx workflow.Context, decisions workflow.Receiv
 	if err := awaitSignal(ctx, decisions, &s, until(ctx, deadline), "wait for an approval"); err != nil || s.Approve == nil {
 		return err
 	}
-	local := workflow.WithLocalActivityOptions(ctx, recordOptions)
-	return workflow.ExecuteLocalActivity(local, layer2.RecordDecision, activities.RecordDecisionInput{
+	return record(ctx, layer2.RecordDecision, activities.RecordDecisionInput{
 		RunID: r.in.RunID, Approve: *s.Approve, By: s.By, Note: s.Note,
-	}).Get(local, nil)
+	}, nil)
 }

@@ -77,7 +77,7 @@ func TestApprovedRunGoesOn(t *testing.T) {
 	result, err := b.run(t)
 	require.NoError(t, err)
 	require.Equal(t, product.StatusSucceeded, result.Status)
-	require.Equal(t, []string{"waiting_approval", "queued", "starting", "succeeded"}, *shown)
+	require.Equal(t, []string{"waiting_approval", "starting", "succeeded"}, *shown)
 	require.Equal(t, 2, a.asked, "when it began to wait, and when it was told")
 	require.Empty(t, a.recorded)
 }
@@ -89,7 +89,7 @@ func TestApprovalThatWasDecidedBefore(t *testing.T) {
 	a.state.Decision = product.DecisionApproved
 	_, err := b.run(t)
 	require.NoError(t, err)
-	require.Equal(t, []string{"queued", "starting", "succeeded"}, *shown)
+	require.Equal(t, []string{"succeeded"}, *shown)
 }
 
 func TestDeniedApprovalRejects(t *testing.T) {

@@ -23,11 +23,10 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 	r.show(kept, product.StatusCanceling, "canceling")
 
 	var order activities.CancelOrder
-	record := workflow.WithActivityOptions(kept, settleOptions)
-	err := workflow.ExecuteActivity(record, layer2.RecordCancel, activities.RecordCancelInput{
+	err := record(kept, layer2.RecordCancel, activities.RecordCancelInput{
 		RunID: r.in.RunID, RequestedBy: cmp.Or(r.cancel.RequestedBy, "unknown"), Reason: r.cancel.Reason,
 		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force,
-	}).Get(record, &order)
+	}, &order)
 	if err != nil { // nothing may be left behind, whatever is wrong with the record
 		_, removeErr := r.remove(ctx, r.plan.Grace)
 		return AgentRunResult{}, errors.Join(err, removeErr)
@@ -82,11 +81,10 @@ func (r *agentRun) cleanUp(ctx workflow.Context) {
 func (r *agentRun) settle(ctx workflow.Context, end ending, gone *activities.GoneReceipt) (AgentRunResult, error) {
 	var layer2 *activities.Product
 	kept, _ := workflow.NewDisconnectedContext(ctx)
-	options := workflow.WithActivityOptions(kept, settleOptions)
 	var result AgentRunResult
-	err := workflow.ExecuteActivity(options, layer2.SettleRun, activities.SettleRunInput{
+	err := record(kept, layer2.SettleRun, activities.SettleRunInput{
 		RunID: r.in.RunID, Reason: end.reason, Message: end.message, Gone: gone,
-	}).Get(options, &result)
+	}, &result)
 	if err != nil {
 		return AgentRunResult{}, err
 	}

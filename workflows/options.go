@@ -26,12 +26,18 @@ var backoff = &temporal.RetryPolicy{
 }
 
 var (
-	// recordOptions: reads and conditional writes of the record, local to the
-	// worker.
+	// recordOptions: reads and conditional writes of the record, within the worker
+	// at first: an activity of the queue is six more events of history. They end
+	// within one workflow task.
 	recordOptions = workflow.LocalActivityOptions{
 		StartToCloseTimeout:    5 * time.Second,
-		ScheduleToCloseTimeout: 24 * time.Hour,
+		ScheduleToCloseTimeout: 7 * time.Second,
 		RetryPolicy:            backoff,
+	}
+	// patientOptions: the same by the queue, for as long as the record is away.
+	// Waiting there costs no event.
+	patientOptions = workflow.ActivityOptions{
+		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
 	}
 	// createJobOptions: waits for the activity's own end when canceled, so that
 	// deleting never overtakes creating.
@@ -52,13 +58,6 @@ var (
 	collectOptions = workflow.ActivityOptions{
 		TaskQueue: QueueInfra, StartToCloseTimeout: 3 * time.Minute, ScheduleToCloseTimeout: time.Hour,
 		HeartbeatTimeout: 5 * activities.HeartbeatInterval, RetryPolicy: backoff, Summary: "collect result and log",
-	}
-	settleOptions = workflow.ActivityOptions{
-		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
-	}
-	// scheduleOptions: reads and conditional writes of the record.
-	scheduleOptions = workflow.ActivityOptions{
-		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff,
 	}
 	// awaitRunOptions: for as long as the run takes. Each try looks once.
 	awaitRunOptions = workflow.ActivityOptions{

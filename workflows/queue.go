@@ -1,12 +1,12 @@
 package workflows
 
 import (
-	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
 
 	"agentmarket/activities"
+	"agentmarket/product"
 )
 
 // acquire asks for the slot of an attempt until the run has it or must not have
@@ -14,17 +14,16 @@ import (
 // whose turn it is; the signal "slot-freed" only says when to look.
 func (r *agentRun) acquire(ctx workflow.Context, ref activities.AttemptRef) (activities.Slot, error) {
 	var layer2 *activities.Product
-	local := workflow.WithLocalActivityOptions(ctx, recordOptions)
 	freed := workflow.GetSignalChannel(ctx, SignalSlotFreed)
 	for {
 		for freed.Len() > 0 { // what was said so far is found in the record
 			freed.ReceiveAsync(nil)
 		}
 		var slot activities.Slot
-		if err := workflow.ExecuteLocalActivity(local, layer2.AcquireSlot, ref).Get(local, &slot); err != nil || !slot.Queued {
+		if err := record(ctx, layer2.AcquireSlot, ref, &slot); err != nil || !slot.Queued {
 			return slot, err
 		}
-		r.describe(ctx, fmt.Sprintf("queued: position %d, waiting for %s", slot.Position, slot.Reason))
+		r.show(ctx, product.StatusQueued, "queued: position %d, waiting for %s", slot.Position, slot.Reason)
 		most := queueFallback
 		if !slot.QueueDeadline.IsZero() {
 			most = min(most, until(ctx, slot.QueueDeadline))

@@ -17,7 +17,7 @@ import (
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/histories/*.json")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 4, "succeeded, failed, canceled, retried")
+	require.GreaterOrEqual(t, len(files), 7, "four of runs, and one of each other workflow")
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()

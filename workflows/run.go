@@ -71,7 +71,8 @@ type agentRun struct {
 	log     log.Logger
 	started workflow.ReceiveChannel
 
-	cancel  *CancelSignal // the first request to cancel
+	cancel  *CancelSignal  // the first request to cancel
+	shown   product.Status // in the search attribute
 	plan    activities.PlanSummary
 	attempt int // the attempt whose objects may exist; 0: none
 
@@ -89,7 +90,7 @@ type ending struct {
 // complete the workflow; a platform-caused end fails it, so that what is red in
 // the Web UI is for operators; a cancel shows as canceled.
 func AgentRun(ctx workflow.Context, in AgentRunInput) (AgentRunResult, error) {
-	r := &agentRun{in: in, log: workflow.GetLogger(ctx), started: workflow.GetSignalChannel(ctx, SignalStarted)}
+	r := &agentRun{in: in, log: workflow.GetLogger(ctx), started: workflow.GetSignalChannel(ctx, SignalStarted), shown: firstShown}
 	return r.run(ctx)
 }
 
@@ -200,22 +201,20 @@ func (r *agentRun) stopWaiting() error {
 func (r *agentRun) admit(ctx workflow.Context) (ending, bool, error) {
 	var layer1 *activities.Marketplace
 	var layer2 *activities.Product
-	ctx = workflow.WithLocalActivityOptions(ctx, recordOptions)
-
 	var right activities.CheckEntitlementResult
-	err := workflow.ExecuteLocalActivity(ctx, layer1.CheckEntitlement, activities.CheckEntitlementInput{
+	err := record(ctx, layer1.CheckEntitlement, activities.CheckEntitlementInput{
 		OrgID: r.in.OrgID, AgentID: r.in.AgentID, RunID: r.in.RunID,
-	}).Get(ctx, &right)
+	}, &right)
 	if f, ok := activities.FaultOf(err); ok && (f.Kind == fault.Forbidden || f.Kind == fault.PaymentRequired) {
 		return r.denied(f), true, nil
 	}
 	if err != nil {
 		return ending{}, false, err
 	}
-	err = workflow.ExecuteLocalActivity(ctx, layer2.ResolvePlan, activities.ResolvePlanInput{
+	err = record(ctx, layer2.ResolvePlan, activities.ResolvePlanInput{
 		RunID: r.in.RunID, EntitlementID: right.EntitlementID, PriceID: right.PriceID,
 		BudgetMicros: right.BudgetMicros, Currency: right.Currency, Affordable: right.Affordable,
-	}).Get(ctx, &r.plan)
+	}, &r.plan)
 	switch f, ok := activities.FaultOf(err); {
 	case ok && f.Kind == fault.Invalid:
 		return ending{product.ReasonPlanInvalid, f.Message}, true, nil
@@ -305,7 +304,7 @@ func (r *agentRun) await(ctx workflow.Context, ref activities.AttemptRef) (activ
 	})
 	selector.AddReceive(r.started, func(c workflow.ReceiveChannel, _ bool) {
 		var s StartedSignal
-		c.Receive(ctx, &s)
+		c.ReceiveAsync(&s) // one that cannot be read is dropped; Receive would wait for the next
 		if s.Attempt == ref.Attempt {
 			r.show(ctx, product.StatusRunning, "attempt %d runs since %s", s.Attempt, s.StartedAt.UTC().Format(time.RFC3339))
 		}

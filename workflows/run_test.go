@@ -8,11 +8,13 @@ import (
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
 	"agentmarket/activities"
+	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/product"
@@ -465,7 +467,45 @@ func TestStartedSignalShowsRunning(t *testing.T) {
 	}, 5*time.Second)
 	_, err := b.run(t)
 	require.NoError(t, err)
-	require.Equal(t, []string{"starting", "running", "succeeded"}, *shown)
+	require.Equal(t, []string{"running", "succeeded"}, *shown, "it starts as starting")
+}
+
+func TestStartedSignalThatCannotBeReadIsDropped(t *testing.T) {
+	b := setup(t)
+	b.granted()
+	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).After(20*time.Second).
+		Return(activities.JobOutcome{Reason: infra.ReasonOK}, nil)
+	b.collects(activities.Verdict{Reason: product.ReasonOK})
+	b.RegisterDelayedCallback(func() { b.SignalWorkflow(workflows.SignalStarted, "now") }, 5*time.Second)
+	_, err := b.run(t)
+	require.NoError(t, err)
+}
+
+// TestRecordThatIsAway: an outage of the record costs time and next to no history.
+func TestRecordThatIsAway(t *testing.T) {
+	b := setup(t)
+	b.admitted()
+	var local, queued int
+	b.OnActivity(layer2.AcquireSlot, mock.Anything, mock.Anything).Return(
+		func(ctx context.Context, _ activities.AttemptRef) (activities.Slot, error) {
+			away := temporal.NewApplicationError("away", string(fault.Unavailable))
+			if activity.GetInfo(ctx).IsLocalActivity {
+				local++
+				return activities.Slot{}, away
+			}
+			if queued++; queued < 5 {
+				return activities.Slot{}, away
+			}
+			return activities.Slot{Granted: true}, nil
+		})
+	b.OnActivity(layer3.CreateJob, mock.Anything, mock.Anything).Return(nil)
+	b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).Return(activities.JobOutcome{Reason: infra.ReasonOK}, nil)
+	b.collects(activities.Verdict{Reason: product.ReasonOK})
+	_, err := b.run(t)
+	require.NoError(t, err)
+	require.Equal(t, 5, queued)
+	require.Greater(t, local, 1)
+	require.Less(t, local, 10, "within the worker only as long as a workflow task may take")
 }
 
 func TestFaultThatNoRetryMendsIsSettledAndCleanedUp(t *testing.T) {

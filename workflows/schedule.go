@@ -41,7 +41,7 @@ func ScheduledStart(ctx workflow.Context, in ScheduledStartInput) (ScheduledStar
 	kept, _ := workflow.NewDisconnectedContext(ctx)
 	var run activities.StartedRun
 	var schedules *activities.Schedules
-	start := workflow.WithActivityOptions(kept, scheduleOptions)
+	start := workflow.WithActivityOptions(kept, patientOptions)
 	err := workflow.ExecuteActivity(start, schedules.StartScheduledRun, activities.StartScheduledRunInput{
 		ScheduleID: in.ScheduleID, ScheduledAt: scheduledAt(ctx),
 	}).Get(start, &run)
@@ -87,7 +87,7 @@ func begin(ctx workflow.Context, run activities.StartedRun) (workflow.Future, er
 		return nil, err
 	}
 	// Spares the relay a look. Nobody waits for it.
-	mark := workflow.WithActivityOptions(ctx, scheduleOptions)
+	mark := workflow.WithActivityOptions(ctx, patientOptions)
 	workflow.ExecuteActivity(mark, schedules.MarkDispatched, activities.ScheduledRun{RunID: run.RunID})
 	return child, nil
 }

@@ -9,11 +9,18 @@ import (
 	"agentmarket/product"
 )
 
+// firstShown is what the search attribute says from the start of the workflow: it
+// becomes another only where the run has to wait, for most do not.
+const firstShown = product.StatusStarting
+
 // show makes the state of the run visible to operators: the search attribute
 // for lists, the current details for the one run.
 func (r *agentRun) show(ctx workflow.Context, status product.Status, format string, args ...any) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, RunStatusKey.ValueSet(string(status))); err != nil {
-		r.log.Warn("search attribute not written", "error", err)
+	if status != r.shown {
+		r.shown = status
+		if err := workflow.UpsertTypedSearchAttributes(ctx, RunStatusKey.ValueSet(string(status))); err != nil {
+			r.log.Warn("search attribute not written", "error", err)
+		}
 	}
 	r.describe(ctx, fmt.Sprintf(format, args...))
 }
@@ -31,6 +38,6 @@ func ShowRun(in AgentRunInput, version string) (summary, details string, attribu
 	return summary, details, temporal.NewSearchAttributes(
 		OrgIDKey.ValueSet(string(in.OrgID)),
 		AgentIDKey.ValueSet(string(in.AgentID)),
-		RunStatusKey.ValueSet(string(product.StatusQueued)),
+		RunStatusKey.ValueSet(string(firstShown)),
 	)
 }

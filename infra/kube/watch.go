@@ -26,6 +26,9 @@ import (
 type Sink interface {
 	// Started: the agent's container runs since at.
 	Started(ctx context.Context, ref infra.Ref, at time.Time) error
+	// Running: it has run for a while since at, and is not over. Unlike the others
+	// it is left out where an earlier watcher will have told it.
+	Running(ctx context.Context, ref infra.Ref, at time.Time) error
 	// Ended: the attempt is over.
 	Ended(ctx context.Context, ref infra.Ref, outcome infra.Outcome) error
 	// Gone: the pod is removed from the cluster. last is its final state.
@@ -65,9 +68,9 @@ type breakage struct {
 
 // told is what the sink already knows of a pod.
 type told struct {
-	started, ended bool
-	deleted        *corev1.Pod // final state, once the pod is gone
-	deletedAt      time.Time
+	started, running, ended bool
+	deleted                 *corev1.Pod // final state, once the pod is gone
+	deletedAt               time.Time
 }
 
 const (
@@ -75,6 +78,11 @@ const (
 	// unhealthyAfter is how long the watch may be broken before waiting
 	// activities are told to poll.
 	unhealthyAfter = 10 * time.Second
+	// runningAfter is how long an agent runs until the sink is told that it does:
+	// most runs are over before, and it costs each five events of history. After
+	// runningBefore an earlier watcher has told it.
+	runningAfter  = 5 * time.Second
+	runningBefore = time.Minute
 )
 
 // NewWatcher returns a watcher of the platform's pods in a namespace.
@@ -237,6 +245,10 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 		}
 		t.started = true
 	}
+	lookAgain, err := w.syncRunning(ctx, ref, t, seen)
+	if err != nil {
+		return 0, err
+	}
 	// A pod that is gone is judged without it, unless it had ended before.
 	observed := infra.Observed{JobExists: true, Pod: seen}
 	if !exists && !seen.Ended() {
@@ -250,7 +262,7 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 		t.ended = true
 	}
 	if exists {
-		return verdict.LookAgain, nil
+		return soonest(verdict.LookAgain, lookAgain), nil
 	}
 	if err := w.sink.Gone(ctx, ref, *seen, deletedAt); err != nil {
 		return 0, err
@@ -259,4 +271,31 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 	delete(w.told, key)
 	w.mu.Unlock()
 	return 0, nil
+}
+
+// syncRunning tells the sink that the agent runs, once it has for a while, and
+// returns when to look again for that.
+func (w *Watcher) syncRunning(ctx context.Context, ref infra.Ref, t *told, seen *infra.Pod) (time.Duration, error) {
+	if t.running || seen.Running == nil {
+		return 0, nil
+	}
+	age := w.now().Sub(seen.Running.StartedAt)
+	switch {
+	case age < runningAfter:
+		return runningAfter - age, nil
+	case age < runningBefore:
+		if err := w.sink.Running(ctx, ref, seen.Running.StartedAt); err != nil {
+			return 0, err
+		}
+	}
+	t.running = true
+	return 0, nil
+}
+
+// soonest is the shorter of two times to look again; 0 is never.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
