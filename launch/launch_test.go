@@ -236,6 +236,12 @@ func TestVersion(t *testing.T) {
 		}
 	}
 	named := []product.Stage{{Organizations: []ids.Org{"org_buyer"}}}
+	greedyRollout := func(w *world) {
+		rollout(product.Rollout{Channel: "stable", Stages: named})(w)
+		v := w.versions["2.0.0"]
+		v.Manifest.Secrets = []string{"TOKEN"}
+		w.versions["2.0.0"] = v
+	}
 	for _, c := range []struct {
 		name, wanted, version, rule string
 		world                       func(*world)
@@ -261,6 +267,9 @@ func TestVersion(t *testing.T) {
 			world: rollout(product.Rollout{Channel: "stable", Stages: named})},
 		{name: "a rollout of a channel that is named", wanted: "stable", version: "2.0.0", rule: product.RuleRollout,
 			world: rollout(product.Rollout{Channel: "stable", Stages: named})},
+		{name: "a rollout that asks for more", version: "1.0.0", rule: product.RuleChannel, world: greedyRollout},
+		{name: "a rollout that asks for more, of a channel that is named", wanted: "stable", version: "1.0.0",
+			rule: product.RuleChannel, world: greedyRollout},
 		{name: "a rollout of another channel", version: "1.0.0", rule: product.RuleChannel,
 			world: rollout(product.Rollout{Channel: "beta", Stages: named})},
 		{name: "a rollout that has not come so far", version: "1.0.0", rule: product.RuleChannel,

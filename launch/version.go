@@ -29,13 +29,13 @@ type Chosen struct {
 func (l *Launcher) Version(ctx context.Context, agent product.Agent, claim marketplace.Claim, wanted string) (Chosen, error) {
 	switch {
 	case wanted != "":
-		return l.named(ctx, agent, claim.OrgID, wanted)
+		return l.named(ctx, agent, claim, wanted)
 	case claim.OrgID == claim.Publisher:
-		return l.named(ctx, agent, claim.OrgID, product.Latest)
+		return l.named(ctx, agent, claim, product.Latest)
 	case claim.Installation != nil:
 		return l.installed(ctx, agent, *claim.Installation)
 	default:
-		return l.Following(ctx, agent, claim.OrgID, product.ChannelStable)
+		return l.named(ctx, agent, claim, product.ChannelStable)
 	}
 }
 
@@ -62,10 +62,16 @@ func (l *Launcher) installed(ctx context.Context, agent product.Agent, i marketp
 	return head, nil
 }
 
-// named finds a version by number, by channel or by latest.
-func (l *Launcher) named(ctx context.Context, agent product.Agent, org ids.Org, name string) (Chosen, error) {
+// named finds a version by number, by channel or by latest. A rollout of the channel
+// does not reach who has not consented to its version.
+func (l *Launcher) named(ctx context.Context, agent product.Agent, claim marketplace.Claim, name string) (Chosen, error) {
 	if product.ValidChannel(name) {
-		return l.Following(ctx, agent, org, name)
+		chosen, err := l.Following(ctx, agent, claim.OrgID, name)
+		if err != nil || chosen.Rule != product.RuleRollout || claim.Agrees(product.PermissionsOf(chosen.Manifest)) {
+			return chosen, err
+		}
+		version, err := l.Named(ctx, agent, name)
+		return Chosen{Version: version, Rule: product.RuleChannel}, err
 	}
 	rule := product.RuleRequest
 	if name == product.Latest {

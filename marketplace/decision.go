@@ -105,23 +105,30 @@ func (c Claim) sold() bool {
 // the claim: whether the agent can run at this moment is not a question of this
 // layer. A denial is fault.PaymentRequired or fault.Forbidden with its code.
 func (c Claim) Decide(s Subject, now time.Time) (Decision, error) {
-	own := c.OrgID == c.Publisher
-	if !own && c.Status == ListingSuspended {
+	if !c.own() && c.Status == ListingSuspended {
 		return Decision{}, fault.New(fault.Forbidden, CodeListingSuspended, "the agent is suspended by the platform")
 	}
 	d, err := c.right(s, now)
 	if err != nil {
 		return Decision{}, err
 	}
-	if !own && !c.consented(s.Permissions) {
+	if !c.Agrees(s.Permissions) {
 		return Decision{}, fault.New(fault.Forbidden, CodeConsentRequired,
 			"the agent asks for more than your organization has consented to")
 	}
 	return c.afford(d, s)
 }
 
-func (c Claim) consented(asked product.Permissions) bool {
-	if c.Installation != nil {
+// own reports whether the caller is the publisher.
+func (c Claim) own() bool { return c.OrgID == c.Publisher }
+
+// Agrees reports whether the caller's organization has consented to what an agent
+// asks for, or need not.
+func (c Claim) Agrees(asked product.Permissions) bool {
+	switch {
+	case c.own():
+		return true
+	case c.Installation != nil:
 		return c.Installation.Agrees(asked)
 	}
 	return !asked.NeedsConsent()
@@ -143,7 +150,7 @@ func (c Claim) right(s Subject, now time.Time) (Decision, error) {
 		}
 	}
 	switch {
-	case c.OrgID == c.Publisher && !c.has(SourceOwnership): // its own right was not stored yet
+	case c.own() && !c.has(SourceOwnership): // its own right was not stored yet
 		return Decision{Entitlement: Entitlement{OrgID: c.OrgID, AgentID: c.AgentID, Source: SourceOwnership}}, nil
 	case c.Status == ListingPublished && c.offered() && c.free() && !c.hasFree():
 		return Decision{Entitlement: Entitlement{OrgID: c.OrgID, AgentID: c.AgentID, Source: SourceFree}}, nil
