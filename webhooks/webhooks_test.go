@@ -191,20 +191,21 @@ func TestNoAnswer(t *testing.T) {
 	certificate := httptest.NewTLSServer(status(http.StatusOK))
 	t.Cleanup(certificate.Close)
 
-	sender := webhooks.New(webhooks.Config{Insecure: true, Timeout: 300 * time.Millisecond})
 	at := func(url string) product.Endpoint {
 		return product.Endpoint{ID: "whk_1", URL: url, Secret: product.NewWebhookSecret()}
 	}
 	for _, tt := range []struct {
-		to   product.Endpoint
-		want string
+		to       product.Endpoint
+		patience time.Duration
+		want     string
 	}{
-		{slow.endpoint, "there was no answer in time"},
-		{drops.endpoint, "the connection failed"},
-		{gone.endpoint, "the connection failed"},
-		{at(certificate.URL), "the certificate of the host is not valid"},
-		{at("https://webhook.invalid/hub"), "the name of the host cannot be resolved"},
+		{slow.endpoint, 300 * time.Millisecond, "there was no answer in time"},
+		{drops.endpoint, time.Minute, "the connection failed"},
+		{gone.endpoint, time.Minute, "the connection failed"},
+		{at(certificate.URL), time.Minute, "the certificate of the host is not valid"},
+		{at("https://webhook.invalid/hub"), time.Minute, "the name of the host cannot be resolved"},
 	} {
+		sender := webhooks.New(webhooks.Config{Insecure: true, Timeout: tt.patience})
 		_, err := sender.Send(t.Context(), tt.to, delivery(tt.to))
 		require.Error(t, err, tt.want)
 		require.Equal(t, fault.Unavailable, fault.KindOf(err))
