@@ -28,14 +28,21 @@ func (k Retention) Of(b Body) time.Duration {
 	}
 }
 
+// keptUnplanned is how long the input of a run is kept that ended before it had a
+// plan, and so before a policy said how long: it was rejected, or canceled.
+const keptUnplanned = 30 * 24 * time.Hour
+
 // removal is when a body of a run that has ended is to be removed; zero: never. A
 // run without an attempt has only an input. Every attempt may have left a log, and
 // an output that the record does not name.
 func (r Run) removal(b Body) time.Time {
-	if r.Plan == nil || !r.Status.Terminal() || b != BodyInput && len(r.Attempts) == 0 {
+	if !r.Status.Terminal() || b != BodyInput && len(r.Attempts) == 0 {
 		return time.Time{}
 	}
-	keep := r.Plan.Retention.Of(b)
+	keep := keptUnplanned
+	if r.Plan != nil {
+		keep = r.Plan.Retention.Of(b)
+	}
 	if keep <= 0 {
 		return time.Time{}
 	}

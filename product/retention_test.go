@@ -30,7 +30,7 @@ func TestSettleSaysWhenDataIsDue(t *testing.T) {
 		"the first of several":         {keep: Retention{Input: time.Hour, Output: time.Minute, Log: 2 * time.Minute}, attempts: 1, want: at(160)},
 		"never ran, and has its input": {keep: Retention{Input: time.Hour, Log: time.Minute}, want: at(3700)},
 		"never ran, and has nothing":   {keep: Retention{Output: time.Minute, Log: time.Minute}},
-		"without a plan":               {keep: Retention{Input: time.Minute}, planless: true},
+		"without a plan":               {keep: Retention{Input: time.Minute}, planless: true, want: at(100).Add(keptUnplanned)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := begun(t, tt.attempts)
