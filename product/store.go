@@ -228,6 +228,9 @@ type DeliveryStore interface {
 	// runs.
 	DueDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Delivery, error)
 	DeliveryDispatched(ctx context.Context, id ids.Delivery) error
+	// RemoveDeliveries removes deliveries that were made before a time and have
+	// ended, oldest first, and returns how many.
+	RemoveDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // ScheduleStore keeps schedules. Temporal has a copy of each; the record is the

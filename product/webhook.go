@@ -104,4 +104,6 @@ const (
 	MaxWebhookURL = 2000 // bytes
 	// DeliveryTime is how long a delivery is tried.
 	DeliveryTime = 24 * time.Hour
+	// DeliveryKept is how long a delivery is kept.
+	DeliveryKept = 30 * 24 * time.Hour
 )

@@ -224,3 +224,30 @@ func (s *Product) DeliveryDispatched(ctx context.Context, id ids.Delivery) error
 	err := s.db.write.WithContext(ctx).Exec(clearDelivery, id).Error
 	return s.db.interpret(err, "mark delivery "+string(id)+" as dispatched")
 }
+
+// deliveriesBefore finds deliveries that have ended, by the time in their
+// identifier. What a rival removes is left to it.
+var deliveriesBefore = map[dialect]string{
+	postgresDialect: selectDeliveriesBefore + ` FOR UPDATE SKIP LOCKED`,
+	sqliteDialect:   selectDeliveriesBefore,
+}
+
+const (
+	selectDeliveriesBefore = `SELECT id FROM webhook_deliveries WHERE id < ? AND status <> 'pending' ORDER BY id LIMIT ?`
+	deleteTries            = `DELETE FROM webhook_tries WHERE delivery_id IN ?`
+	deleteDeliveries       = `DELETE FROM webhook_deliveries WHERE id IN ?`
+)
+
+// RemoveDeliveries implements product.DeliveryStore.
+func (s *Product) RemoveDeliveries(ctx context.Context, before time.Time, limit int) (int, error) {
+	var old []string
+	err := s.db.change(ctx, "remove old deliveries", func(tx *gorm.DB) error {
+		old = nil
+		err := tx.Raw(deliveriesBefore[s.db.dialect], ids.Earliest[ids.Delivery](ids.PrefixDelivery, before), limit).Scan(&old).Error
+		if err != nil || len(old) == 0 {
+			return err
+		}
+		return errors.Join(tx.Exec(deleteTries, old).Error, tx.Exec(deleteDeliveries, old).Error)
+	})
+	return len(old), err
+}

@@ -23,13 +23,19 @@ type Blobs interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Messages is what keeps the messages of webhooks, see product.DeliveryStore.
+type Messages interface {
+	RemoveDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
 // Retention removes the bodies of runs whose time is over: first those in the blob
 // store, then, with the input, what the record says of them. A worker that dies in
 // between leaves the run due, and another one does all of it again. Any number of
-// workers may do so at once.
+// workers may do so at once. It also removes old messages of webhooks.
 type Retention struct {
-	Runs  Bodies
-	Blobs Blobs
+	Runs     Bodies
+	Blobs    Blobs
+	Messages Messages
 	Log   *slog.Logger
 	Now   func() time.Time
 	// Interval is the pause between two looks. Default: 1 minute.
@@ -41,7 +47,23 @@ const retentionInterval = time.Minute
 // Run removes data until the context ends. What fails is tried again after the
 // interval.
 func (r *Retention) Run(ctx context.Context) error {
-	return repeat(ctx, r.Interval, retentionInterval, r.once)
+	return repeat(ctx, r.Interval, retentionInterval, func(ctx context.Context) {
+		r.once(ctx)
+		r.messages(ctx)
+	})
+}
+
+// messages removes old messages, until fewer were due than are removed at once.
+func (r *Retention) messages(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := r.Messages.RemoveDeliveries(ctx, r.Now().Add(-product.DeliveryKept), choreBatch)
+		if err != nil {
+			r.warn(ctx, err)
+		}
+		if err != nil || n < choreBatch {
+			return
+		}
+	}
 }
 
 // once removes whatever is due, until less was due than is removed at once.

@@ -128,6 +128,34 @@ func TestRetentionGoesOnUntilNothingIsDue(t *testing.T) {
 	require.Len(t, b.did, 2*choreBatch+1)
 }
 
+// oldMessages keeps so many messages that are due.
+type oldMessages struct {
+	left   int
+	before time.Time
+	err    error
+}
+
+func (m *oldMessages) RemoveDeliveries(_ context.Context, before time.Time, limit int) (int, error) {
+	m.before = before
+	n := min(m.left, limit)
+	m.left -= n
+	return n, m.err
+}
+
+func TestOldMessagesAreRemoved(t *testing.T) {
+	r, log := aRetention(&bodies{})
+	messages := &oldMessages{left: 2*choreBatch + 1}
+	r.Messages = messages
+	r.messages(t.Context())
+	require.Zero(t, messages.left)
+	require.Equal(t, product.DeliveryKept, r.Now().Sub(messages.before))
+	require.Empty(t, log.String())
+
+	r.Messages = &oldMessages{err: errors.New("away")}
+	r.messages(t.Context())
+	require.Contains(t, log.String(), "away")
+}
+
 // A worker that dies between the two steps leaves the run due.
 func TestRetentionStopsInTheMiddle(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())

@@ -89,6 +89,31 @@ var deliveryTests = []testCase{
 		w.requireDelivery(t, d)
 		require.Empty(t, w.claimDeliveries(t, after(48*time.Hour)))
 	}},
+	{"what ended long ago is removed, oldest first", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		e := w.endpoint(t)
+		var made []product.Delivery
+		for range 4 {
+			made = append(made, w.deliver(t, e))
+		}
+		for _, d := range made[:3] { // the last one is on its way
+			require.NoError(t, s.Control.RecordTry(t.Context(), d.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
+		}
+		remove := func(before time.Time, limit int) int {
+			n, err := s.Control.RemoveDeliveries(t.Context(), before, limit)
+			require.NoError(t, err)
+			return n
+		}
+		require.Zero(t, remove(time.Now().Add(-time.Hour), 10), "none is as old")
+		later := time.Now().Add(time.Hour) // identifiers have the time of their making
+		require.Equal(t, 2, remove(later, 2))
+		left, err := s.Control.Deliveries(t.Context(), e.ID, "", 10)
+		require.NoError(t, err)
+		require.Equal(t, []ids.Delivery{made[3].ID, made[2].ID}, deliveryIDs(left))
+		require.Equal(t, 1, remove(later, 2))
+		require.Zero(t, remove(later, 2))
+		require.Equal(t, product.DeliveryPending, w.delivery(t, made[3].ID).Status)
+	}},
 	{"deliveries to an endpoint, newest first", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		e := w.endpoint(t)

@@ -314,6 +314,9 @@ func fillWebhooks(t *testing.T, s Stores, org marketplace.Organization) {
 		_, err = s.Control.Deliveries(ctx, kept.ID, before, 10)
 		require.NoError(t, err)
 	}
+	removed, err := s.Control.RemoveDeliveries(ctx, time.Now().Add(time.Hour), 10)
+	require.NoError(t, err)
+	require.NotZero(t, removed)
 	w.deliver(t, gone)
 	require.NoError(t, s.Control.DeleteEndpoint(ctx, actor, org.ID, gone.ID, after(time.Minute)))
 }

@@ -198,7 +198,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 		"webhooks":  conductor.WebhookOutbox(p.conductor, p.DB.Product(), p.log),
 	}, Log: p.log, Now: time.Now}
 	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
-	retention := &workers.Retention{Runs: runs, Blobs: p.blobs, Log: p.log, Now: time.Now}
+	retention := &workers.Retention{Runs: runs, Blobs: p.blobs, Messages: p.DB.Product(), Log: p.log, Now: time.Now}
 	slots := &workers.SlotRepair{Slots: p.DB.Product(), Waker: p.conductor, Log: p.log, Now: time.Now}
 	work := workers.Activities{
 		Marketplace: &activities.Marketplace{
