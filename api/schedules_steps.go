@@ -172,7 +172,7 @@ func (a *app) syncSchedule(ctx context.Context, s product.Schedule) {
 func (a *app) scheduleWhole(ctx context.Context, org marketplace.Organization, s product.Schedule) (scheduleBody, error) {
 	body := scheduleSummary(org, s)
 	body.Input = s.Input
-	micros, err := a.Control.ScheduleSpend(ctx, s.ID, product.BudgetMonth(a.Now()))
+	micros, err := a.Control.ScheduleSpend(ctx, s.ID, a.Now())
 	if err != nil {
 		return scheduleBody{}, err
 	}

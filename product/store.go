@@ -251,11 +251,11 @@ type ScheduleStore interface {
 	// DeleteSchedule marks a schedule as deleted, due for dispatch. Its runs stay.
 	DeleteSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, at time.Time) error
 	// ScheduleSpend is what the runs of a schedule cost and may still cost that were
-	// created since a time, in micro-units. A run counts with what it cost, with
-	// what is held for it, or with the MaxCost of its request. CreateRun makes no
-	// run beyond the budget of its month: fault.PaymentRequired,
-	// schedule_budget_reached.
-	ScheduleSpend(ctx context.Context, id ids.Schedule, since time.Time) (int64, error)
+	// created in the calendar month of a time, in micro-units. A run counts with what
+	// it cost, with what is held for it, or with the MaxCost of its request.
+	// CreateRun makes no run beyond the budget of its month, and AdmitRun none whose
+	// hold is: fault.PaymentRequired, schedule_budget_reached.
+	ScheduleSpend(ctx context.Context, id ids.Schedule, month time.Time) (int64, error)
 	// DueSchedules, deleted ones too and without inputs, and ScheduleDispatched are
 	// as ClaimDispatch and Dispatched of runs. Telling of an older revision than the
 	// stored one makes the schedule due again: it may have been told last.

@@ -100,7 +100,11 @@ func (s *Marketplace) hold(tx *gorm.DB, run product.Run, now time.Time,
 	if err != nil {
 		return nil, refuse(err)
 	}
-	return storeHold(tx, run, hold, now)
+	post, err := storeHold(tx, run, hold, now)
+	if err != nil || hold.Amount.IsZero() {
+		return post, err
+	}
+	return post, refuse(s.db.holdsBudget(tx, run))
 }
 
 // storeHold counts a run that is admitted, and returns what moves the money.

@@ -67,54 +67,72 @@ var maxCostOf = map[dialect]string{
 	sqliteDialect:   `json_extract(r.request, '$.max_cost.micros')`,
 }
 
-// sumSchedule reads the part of runs_schedule_idx since an identifier, and the
+// sumSchedule reads the part of runs_schedule_idx between two identifiers, and the
 // hold of each run.
 func sumSchedule(d dialect) string {
 	return `
 SELECT CAST(COALESCE(SUM(CASE WHEN r.finished_at IS NOT NULL THEN r.cost_micros
     ELSE COALESCE(h.amount_micros, ` + maxCostOf[d] + `, 0) END), 0) AS bigint) AS micros
 FROM runs AS r LEFT JOIN holds AS h ON h.run_id = r.id AND h.settled_at IS NULL
-WHERE r.schedule_id = ? AND r.schedule_id <> '' AND r.id >= ?`
+WHERE r.schedule_id = ? AND r.schedule_id <> '' AND r.id >= ? AND r.id < ?`
 }
 
 // ScheduleSpend implements product.ScheduleStore. The identifier of a run says
 // when it was created.
-func (s *Product) ScheduleSpend(ctx context.Context, id ids.Schedule, since time.Time) (int64, error) {
-	micros, err := s.db.scheduleSpend(s.db.read.WithContext(ctx), id, since)
+func (s *Product) ScheduleSpend(ctx context.Context, id ids.Schedule, month time.Time) (int64, error) {
+	micros, err := s.db.scheduleSpend(s.db.read.WithContext(ctx), id, month)
 	return micros, s.db.interpret(err, "sum up runs of schedule "+string(id))
 }
 
-func (db *DB) scheduleSpend(tx *gorm.DB, id ids.Schedule, since time.Time) (micros int64, err error) {
-	err = tx.Raw(sumSchedule(db.dialect), id, ids.Earliest[ids.Run](ids.PrefixRun, since)).Scan(&micros).Error
+func (db *DB) scheduleSpend(tx *gorm.DB, id ids.Schedule, month time.Time) (micros int64, err error) {
+	since := product.BudgetMonth(month)
+	first, next := ids.Earliest[ids.Run](ids.PrefixRun, since), ids.Earliest[ids.Run](ids.PrefixRun, since.AddDate(0, 1, 0))
+	err = tx.Raw(sumSchedule(db.dialect), id, first, next).Scan(&micros).Error
 	return micros, err
 }
 
 const selectBudget = `SELECT budget_micros, budget_currency FROM schedules WHERE id = ?`
 
-// withinBudget refuses a new run of a schedule that could cost more than is left
-// of the budget of its month. With the lock on the schedule no other start takes
-// the same money.
-func (db *DB) withinBudget(tx *gorm.DB, r product.Run) error {
+// budgetLeft is what is left of the budget of a run's schedule in the month that
+// the run was created in; bound says that there is a budget. With the lock on the
+// schedule nobody else takes the same money.
+func (db *DB) budgetLeft(tx *gorm.DB, r product.Run) (left int64, bound bool, err error) {
 	if r.Origin.ScheduleID == "" {
-		return nil
+		return 0, false, nil
 	}
 	var rows []struct {
 		BudgetMicros   int64
 		BudgetCurrency string
 	}
 	if err := tx.Raw(selectBudget+forUpdate[db.dialect], r.Origin.ScheduleID).Scan(&rows).Error; err != nil {
-		return err
+		return 0, false, err
 	}
 	if len(rows) == 0 || rows[0].BudgetCurrency == "" {
-		return nil
+		return 0, false, nil
 	}
-	spent, err := db.scheduleSpend(tx, r.Origin.ScheduleID, product.BudgetMonth(r.CreatedAt))
-	if err != nil {
+	spent, err := db.scheduleSpend(tx, r.Origin.ScheduleID, r.CreatedAt)
+	return rows[0].BudgetMicros - spent, true, err
+}
+
+// withinBudget refuses a new run of a schedule that could cost more than is left
+// of the budget of its month.
+func (db *DB) withinBudget(tx *gorm.DB, r product.Run) error {
+	left, bound, err := db.budgetLeft(tx, r)
+	if err != nil || !bound || left > 0 && r.Request.MaxCost.Micros <= left {
 		return err
 	}
-	if left := rows[0].BudgetMicros - spent; left <= 0 || r.Request.MaxCost.Micros > left {
-		return fault.New(fault.PaymentRequired, product.CodeScheduleBudget,
-			"the run could cost more than is left of the schedule's budget of the month")
-	}
-	return nil
+	return errScheduleBudget
 }
+
+// holdsBudget refuses a run whose hold, which is stored, is beyond the budget: what
+// was included, or a trial, when the run was created may have to be paid by now.
+func (db *DB) holdsBudget(tx *gorm.DB, r product.Run) error {
+	left, bound, err := db.budgetLeft(tx, r)
+	if err != nil || !bound || left >= 0 {
+		return err
+	}
+	return errScheduleBudget
+}
+
+var errScheduleBudget = fault.New(fault.PaymentRequired, product.CodeScheduleBudget,
+	"the run could cost more than is left of the schedule's budget of the month")

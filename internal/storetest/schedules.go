@@ -259,16 +259,18 @@ var scheduleDispatchTests = []testCase{
 	}},
 }
 
-// of makes a run one of a schedule.
+// of makes a run one of a schedule, with an identifier of the time of its creation.
 func of(s product.Schedule) func(*product.Run) {
 	return func(r *product.Run) {
+		const moment = len(ids.PrefixRun) + len("_") + 10
+		r.ID = ids.Earliest[ids.Run](ids.PrefixRun, r.CreatedAt)[:moment] + r.ID[moment:]
 		r.Origin = product.Origin{Kind: product.OriginSchedule, ScheduleID: s.ID}
 	}
 }
 
-func (m market) spent(t *testing.T, s product.Schedule, since time.Time) int64 {
+func (m market) spent(t *testing.T, s product.Schedule, month time.Time) int64 {
 	t.Helper()
-	micros, err := m.Control.ScheduleSpend(t.Context(), s.ID, since)
+	micros, err := m.Control.ScheduleSpend(t.Context(), s.ID, month)
 	require.NoError(t, err)
 	return micros
 }
@@ -303,17 +305,31 @@ var scheduleRunTests = []testCase{
 		require.NoError(t, err)
 		require.Empty(t, list, "of another organization")
 	}},
+	{"no run is admitted beyond the budget", func(t *testing.T, s Stores) {
+		m := bought(t, s, 100_000, perSecond(10))
+		m.limit(t, marketplace.SpendPerRun, "", 500)
+		w := world{s, m.buyer, m.agent, m.version}
+		sch := w.scheduled(t, func(s *product.Schedule) { s.Budget = usd(1_200) })
+		errs := make([]error, 4)
+		var runs []product.Run
+		for range errs { // nothing was to be paid when they were created
+			runs = append(runs, m.run(t, of(sch)))
+		}
+		together(len(errs), func(i int) { _, errs[i] = m.admit(t, runs[i].ID, start) })
+		require.Equal(t, tally{passed: 2, denied: 2}, count(product.CodeScheduleBudget, errs))
+		require.Equal(t, int64(1_000), m.spent(t, sch, start))
+	}},
 	{"a run counts in the month that it was created in", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		sch := w.scheduled(t, nil)
 		begin := product.BudgetMonth(start)
-		for i, at := range []time.Time{begin.Add(-time.Millisecond), begin, begin.Add(time.Hour)} {
+		for i, at := range []time.Time{begin.Add(-time.Millisecond), begin, begin.Add(time.Hour), begin.AddDate(0, 1, 0)} {
 			run := w.queued(at)
 			of(sch)(&run)
 			run.ID, run.Request.MaxCost = ids.Earliest[ids.Run](ids.PrefixRun, at), usd(1<<i)
 			w.create(t, run)
 		}
-		micros, err := s.Control.ScheduleSpend(t.Context(), sch.ID, begin)
+		micros, err := s.Control.ScheduleSpend(t.Context(), sch.ID, begin.Add(time.Minute))
 		require.NoError(t, err)
 		require.Equal(t, int64(6), micros)
 	}},
