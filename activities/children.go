@@ -62,7 +62,7 @@ func (p *Product) cancelChild(ctx context.Context, parent, child ids.Run) error 
 // that cannot be found out it may have: CancelChildren looks for as long as it
 // takes.
 func (p *Product) hasChildren(ctx context.Context, run product.Run) bool {
-	if len(run.Attempts) == 0 { // it never ran
+	if len(run.Attempts) == 0 { // it never began, and could start none
 		return false
 	}
 	children, err := p.childrenOf(ctx, run.ID)

@@ -69,9 +69,14 @@ func TestAnEndedRunTakesItsChildrenAlong(t *testing.T) {
 	engine := &canceler{}
 	s.Canceler = engine
 	parent := s.started(t, product.Origin{})
+	_, err := s.Product.Runs.UpdateRun(t.Context(), parent.ID, func(r *product.Run) ([]*product.Event, error) {
+		event, err := r.BeginAttempt(1, now)
+		return []*product.Event{event}, err
+	})
+	require.NoError(t, err)
 	child := s.started(t, product.Origin{Kind: product.OriginChild, ParentID: parent.ID, RootID: parent.ID, Depth: 1})
 	ended := s.started(t, product.Origin{Kind: product.OriginChild, ParentID: parent.ID, RootID: parent.ID, Depth: 1})
-	_, err := s.SettleRun(t.Context(), activities.SettleRunInput{RunID: ended.ID, Reason: product.ReasonPlanInvalid})
+	_, err = s.SettleRun(t.Context(), activities.SettleRunInput{RunID: ended.ID, Reason: product.ReasonPlanInvalid})
 	require.NoError(t, err)
 	s.started(t, product.Origin{}) // of somebody else
 

@@ -113,6 +113,7 @@ var catalog = map[string]entry{
 	"tree_too_deep":            {http.StatusConflict, "There are too many runs above the run"},
 	"tree_too_large":           {http.StatusConflict, "A run and those below it have started too many runs"},
 	"run_not_ended":            {http.StatusConflict, "The run has not ended"},
+	"run_not_started":          {http.StatusConflict, "The run has not begun, and can start no other one"},
 	"not_waiting":              {http.StatusConflict, "The run does not wait for an approval"},
 	"team_unknown":             {http.StatusUnprocessableEntity, "The caller is not in the team"},
 	"plan_invalid":             {http.StatusUnprocessableEntity, "The plan of the run cannot be made"},

@@ -209,10 +209,13 @@ func TestStartBelowARun(t *testing.T) {
 	below := func(parent, token string) answer {
 		return f.send(http.MethodPost, startPath, fmt.Sprintf(`{"input":{"prompt":"x"},"parent":%q}`, parent), token)
 	}
+	f.requireCode(http.StatusConflict, "run_not_started", below(string(parent), ""))
+	f.begin(parent, 1)
 	got := below(string(parent), "")
 	child := f.runOf(got)
 	require.Equal(t, product.Origin{Kind: product.OriginChild, ParentID: parent, RootID: parent, Depth: 1}, child.Origin)
 	require.Equal(t, map[string]any{"kind": "child", "parent_id": string(parent), "root_id": string(parent), "depth": 1.0}, got.json(t)["origin"])
+	f.begin(child.ID, 1)
 	grandchild := f.runOf(below(string(child.ID), ""))
 	require.Equal(t, 2, grandchild.Origin.Depth)
 	second := f.runOf(below(string(parent), ""))

@@ -58,9 +58,12 @@ func (db *DB) joinTree(tx *gorm.DB, r *product.Run) error {
 	if err != nil {
 		return err
 	}
-	status := product.Status(row.Status)
-	if status.Terminal() || status == product.StatusCanceling {
+	switch status := product.Status(row.Status); {
+	case status.Terminal() || status == product.StatusCanceling:
 		return fault.Newf(fault.Conflict, "run_ended", "the run that starts this one has ended or is being canceled: %s", status)
+	case status == product.StatusQueued || status == product.StatusWaitingApproval:
+		// It holds nothing yet, and may never begin: children would spend its budget.
+		return fault.Newf(fault.Conflict, "run_not_started", "the run that starts this one has not begun: %s", status)
 	}
 	r.Origin.RootID, r.Origin.Depth = ids.Run(cmp.Or(row.RootID, row.ID)), row.Depth+1
 	if r.Origin.Depth > product.MaxTreeDepth {

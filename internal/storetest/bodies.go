@@ -220,6 +220,7 @@ var childrenTests = []testCase{
 	{"they are listed oldest first, by pages", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		parent, other := w.create(t, w.queued(start)), w.create(t, w.queued(start))
+		w.begun(t, parent.ID)
 		var want []ids.Run
 		for i := range 3 {
 			child := w.queued(after(time.Duration(i) * time.Second))
@@ -239,6 +240,16 @@ var childrenTests = []testCase{
 	}},
 }
 
+// begun opens the first attempt of a run.
+func (w world) begun(t *testing.T, id ids.Run) {
+	t.Helper()
+	_, err := w.Runs.UpdateRun(t.Context(), id, func(r *product.Run) ([]*product.Event, error) {
+		event, err := r.BeginAttempt(1, start)
+		return []*product.Event{event}, err
+	})
+	require.NoError(t, err)
+}
+
 // fillBodies is Fill for what is kept of runs besides their record. It leaves the
 // lists of other tests as they are: its runs are of an agent of their own.
 func (w world) fillBodies(t *testing.T) {
@@ -250,6 +261,7 @@ func (w world) fillBodies(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.Bodies.OriginalInput(ctx, run.ID)
 	require.NoError(t, err)
+	w.begun(t, run.ID)
 	child := w.queued(start)
 	child.Origin = product.Origin{Kind: product.OriginChild, ParentID: run.ID, RootID: run.ID, Depth: 1}
 	w.create(t, child)

@@ -457,16 +457,22 @@ var treeTests = []testCase{
 	{"a child joins the tree of its parent", func(t *testing.T, s Stores) {
 		c := newCrowd(t, s, product.Limit{})
 		root := c.planned(t, "key_a", nil)
+		_, err := c.tryChild(t, c.buyer.ID, root.ID)
+		requireFault(t, err, fault.Conflict, "run_not_started")
+		c.begins(t, root.ID)
 		child := c.child(t, root.ID)
 		require.Equal(t, product.Origin{Kind: product.OriginChild, ParentID: root.ID, RootID: root.ID, Depth: 1}, child.Origin)
+		c.begins(t, child.ID)
 		grandchild := c.child(t, child.ID)
 		require.Equal(t, root.ID, grandchild.Origin.RootID)
 		require.Equal(t, 2, grandchild.Origin.Depth)
 		last := grandchild
 		for range product.MaxTreeDepth - 2 {
+			c.begins(t, last.ID)
 			last = c.child(t, last.ID)
 		}
-		_, err := c.tryChild(t, c.buyer.ID, last.ID)
+		c.begins(t, last.ID)
+		_, err = c.tryChild(t, c.buyer.ID, last.ID)
 		requireFault(t, err, fault.Conflict, "tree_too_deep")
 		_, err = c.tryChild(t, c.publisher.ID, root.ID)
 		requireFault(t, err, fault.NotFound, "parent_not_found")
@@ -477,7 +483,6 @@ var treeTests = []testCase{
 		}
 		_, err = c.tryChild(t, c.buyer.ID, root.ID)
 		requireFault(t, err, fault.Conflict, "tree_too_large")
-		c.begins(t, root.ID)
 		c.ends(t, root.ID)
 		_, err = c.tryChild(t, c.buyer.ID, root.ID)
 		requireFault(t, err, fault.Conflict, "run_ended")
