@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,13 +19,17 @@ var ErrNotPublic = errors.New("the address is not public")
 const connectTimeout = 5 * time.Second
 
 // Transport returns a transport that connects to public addresses only, whatever a
-// name or a redirect points at; everything else is [ErrNotPublic]. It takes no
-// proxy, which would connect in its place. The caller may set bounds of his own,
-// but not how it dials.
-func Transport() *http.Transport {
-	dialer := &net.Dialer{Timeout: connectTimeout, ControlContext: refusePrivate}
+// name or a redirect points at; everything else is [ErrNotPublic], and so are the
+// networks of the platform that are named, which may have addresses that look
+// public. It takes no proxy, which would connect in its place. The caller may set
+// bounds of his own, but not how it dials.
+func Transport(private ...netip.Prefix) *http.Transport {
+	dialer := &net.Dialer{Timeout: connectTimeout, ControlContext: refuse(private)}
 	return &http.Transport{
-		DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, absolute(address))
+		},
+		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: connectTimeout, ResponseHeaderTimeout: 10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10, MaxIdleConns: 10, IdleConnTimeout: 30 * time.Second,
 	}
@@ -37,13 +42,34 @@ func AnyTransport() *http.Transport {
 	return transport
 }
 
-// refusePrivate is asked when the name is resolved, before each connection.
-func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil || !Public(at.Addr()) {
-		return ErrNotPublic
+// refuse is asked when the name is resolved, before each connection.
+func refuse(private []netip.Prefix) func(context.Context, string, string, syscall.RawConn) error {
+	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil || !Public(at.Addr()) || within(private, at.Addr()) {
+			return ErrNotPublic
+		}
+		return nil
 	}
-	return nil
+}
+
+// absolute makes the name in an address one that is complete: without it the search
+// domains of a pod would turn the name of a service into its address, and so tell
+// which services there are.
+func absolute(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || strings.HasSuffix(host, ".") {
+		return address
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return address
+	}
+	return net.JoinHostPort(host+".", port)
+}
+
+func within(networks []netip.Prefix, addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // reserved are the blocks of RFC 6890 and its successors that netip has no word
@@ -53,12 +79,14 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"),    // shared by a provider's customers
 	netip.MustParsePrefix("192.0.0.0/24"),     // protocol assignments
 	netip.MustParsePrefix("192.0.2.0/24"),     // documentation
+	netip.MustParsePrefix("192.88.99.0/24"),   // 6to4 relays, deprecated
 	netip.MustParsePrefix("198.18.0.0/15"),    // benchmarks
 	netip.MustParsePrefix("198.51.100.0/24"),  // documentation
 	netip.MustParsePrefix("203.0.113.0/24"),   // documentation
 	netip.MustParsePrefix("240.0.0.0/4"),      // reserved, broadcast
 	netip.MustParsePrefix("168.63.129.16/32"), // the host, in one of the large clouds
 	netip.MustParsePrefix("::/96"),            // IPv4 in the deprecated form
+	netip.MustParsePrefix("::ffff:0:0:0/96"),  // IPv4, translated
 	netip.MustParsePrefix("64:ff9b::/96"),     // IPv4 behind a translator
 	netip.MustParsePrefix("64:ff9b:1::/48"),   // the same, local
 	netip.MustParsePrefix("100::/64"),         // discard
@@ -66,6 +94,7 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("2001:db8::/32"),    // documentation
 	netip.MustParsePrefix("3fff::/20"),        // documentation
 	netip.MustParsePrefix("2002::/16"),        // 6to4
+	netip.MustParsePrefix("5f00::/16"),        // segment routing
 	netip.MustParsePrefix("fec0::/10"),        // site-local, deprecated
 }
 
@@ -73,6 +102,5 @@ var reserved = []netip.Prefix{
 // computer, of a private network or of a link, nor one that is reserved.
 func Public(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
-	return addr.IsGlobalUnicast() && !addr.IsPrivate() &&
-		!slices.ContainsFunc(reserved, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !within(reserved, addr)
 }

@@ -24,6 +24,7 @@ func TestPublic(t *testing.T) {
 		"224.0.0.1": false, "239.1.1.1": false, "ff02::1": false, "240.0.0.1": false, "255.255.255.255": false,
 		"::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false, "64:ff9b::7f00:1": false, "64:ff9b:1::1": false,
 		"2001::1": false, "2001:db8::1": false, "2002:7f00:1::": false, "100::1": false, "::7f00:1": false, "::a00:1": false, "3fff::1": false,
+		"::ffff:0:10.0.0.1": false, "::ffff:0:7f00:1": false, "5f00::1": false, "192.88.99.1": false,
 		"168.63.129.16": false, "168.63.129.17": true, "100.100.100.200": false, "fd00:ec2::254": false,
 	} {
 		require.Equal(t, want, publicnet.Public(netip.MustParseAddr(text)), text)
@@ -50,9 +51,12 @@ func TestTransportStaysOutside(t *testing.T) {
 		}
 		return err
 	}
-	for _, host := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1", "0.0.0.0", "10.0.0.1", "169.254.169.254", "::1", "fc00::1"} {
+	for _, host := range []string{"127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0", "10.0.0.1", "169.254.169.254", "::1", "fc00::1"} {
 		require.ErrorIs(t, get(publicnet.Transport(), host), publicnet.ErrNotPublic, host)
 	}
+	require.ErrorIs(t, get(publicnet.Transport(netip.MustParsePrefix("203.0.112.0/22"), netip.MustParsePrefix("34.118.224.0/20")), "34.118.224.1"),
+		publicnet.ErrNotPublic, "a network of the platform")
+	require.Error(t, get(publicnet.Transport(), "localhost"), "names are looked up as they are, without search domains")
 	require.Zero(t, asked)
 	require.NoError(t, get(publicnet.AnyTransport(), "127.0.0.1"))
 	require.Equal(t, 1, asked)

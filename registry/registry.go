@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -30,6 +31,9 @@ type Config struct {
 	// Transport carries the requests. Default: one that connects to public
 	// addresses only.
 	Transport http.RoundTripper
+	// Private are networks of the platform that the default transport does not
+	// connect to either.
+	Private []netip.Prefix
 }
 
 // Client answers whether images can be had.
@@ -51,7 +55,7 @@ func New(cfg Config) *Client {
 		cfg.Timeout = defaultTimeout
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = publicnet.Transport()
+		cfg.Transport = publicnet.Transport(cfg.Private...)
 	}
 	return &Client{
 		preloaded: slices.Clone(cfg.Preloaded), timeout: cfg.Timeout,

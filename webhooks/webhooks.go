@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -25,6 +26,9 @@ type Config struct {
 	// network included: for development and tests. Default: https and public
 	// addresses only.
 	Insecure bool
+	// Private are networks of the platform beside those that are private by
+	// themselves: no message goes there.
+	Private []netip.Prefix
 	// Timeout bounds a request from its first byte to the end of the answer.
 	// Default: 15 seconds.
 	Timeout time.Duration
@@ -55,7 +59,7 @@ func New(cfg Config) *Sender {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	transport := publicnet.Transport()
+	transport := publicnet.Transport(cfg.Private...)
 	if cfg.Insecure {
 		transport = publicnet.AnyTransport()
 	}
@@ -135,10 +139,8 @@ func whyNot(err error) string {
 		wait net.Error
 	)
 	switch {
-	case errors.Is(err, publicnet.ErrNotPublic):
-		return "the address is not public"
-	case errors.As(err, &dns):
-		return "the name of the host cannot be resolved"
+	case errors.Is(err, publicnet.ErrNotPublic), errors.As(err, &dns): // one text: which names exist inside is nobody's business
+		return "the host has no public address"
 	case errors.As(err, &cert):
 		return "the certificate of the host is not valid"
 	case errors.As(err, &wait) && wait.Timeout():

@@ -159,7 +159,7 @@ func TestSendStaysOutside(t *testing.T) {
 		require.NoError(t, err)
 		_, err = sender.Send(t.Context(), e, delivery(e))
 		require.Equal(t, fault.Unavailable, fault.KindOf(err), host)
-		require.EqualError(t, err, "the address is not public", host)
+		require.EqualError(t, err, "the host has no public address", host)
 	}
 	require.Zero(t, asked)
 }
@@ -203,7 +203,7 @@ func TestNoAnswer(t *testing.T) {
 		{drops.endpoint, time.Minute, "the connection failed"},
 		{gone.endpoint, time.Minute, "the connection failed"},
 		{at(certificate.URL), time.Minute, "the certificate of the host is not valid"},
-		{at("https://webhook.invalid/hub"), time.Minute, "the name of the host cannot be resolved"},
+		{at("https://webhook.invalid/hub"), time.Minute, "the host has no public address"},
 	} {
 		sender := webhooks.New(webhooks.Config{Insecure: true, Timeout: tt.patience})
 		_, err := sender.Send(t.Context(), tt.to, delivery(tt.to))

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -48,6 +49,7 @@ environment
   AGENTMARKET_LISTING_REVIEW       false: publishers publish by themselves   true
   AGENTMARKET_PRELOADED_IMAGES     beginnings of names of images that no registry is asked for, with commas
   AGENTMARKET_WEBHOOK_INSECURE     true: http and private addresses, NEVER in production false
+  AGENTMARKET_PRIVATE_NETWORKS     networks that strangers' addresses may not lead to, with commas
   AGENTMARKET_PAYMENT_INSTRUCTIONS how buyers pay into their wallet          to ask the operator
   AGENTMARKET_SMOKE_AGENT          publisher/name that POST /schedule-job starts; unset: it answers 404
   AGENTMARKET_TEMPORAL_WEB_URL     where people open the Temporal Web UI
@@ -95,6 +97,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		},
 		PreloadedImages:     list("AGENTMARKET_PRELOADED_IMAGES"),
 		WebhookInsecure:     env.flag("AGENTMARKET_WEBHOOK_INSECURE", "false"),
+		PrivateNetworks:     env.networks("AGENTMARKET_PRIVATE_NETWORKS"),
 		PaymentInstructions: os.Getenv("AGENTMARKET_PAYMENT_INSTRUCTIONS"),
 		SmokeAgent:          os.Getenv("AGENTMARKET_SMOKE_AGENT"),
 		CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "0", 1e6),
@@ -122,6 +125,17 @@ func (e *environment) flag(name, otherwise string) bool {
 		e.refuse(name, "is neither true nor false")
 	}
 	return value
+}
+
+func (e *environment) networks(name string) (networks []netip.Prefix) {
+	for _, text := range list(name) {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			e.refuse(name, "names no network such as 10.0.0.0/8: "+text)
+		}
+		networks = append(networks, network)
+	}
+	return networks
 }
 
 func (e *environment) number(name, otherwise string, most float64) float64 {

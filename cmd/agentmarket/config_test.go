@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"regexp"
 	"strings"
@@ -40,12 +41,18 @@ func TestConfigOfTheMarketplace(t *testing.T) {
 		"AGENTMARKET_LISTING_REVIEW":       "false",
 		"AGENTMARKET_PRELOADED_IMAGES":     "agents.local, registry.example/team/,",
 		"AGENTMARKET_PAYMENT_INSTRUCTIONS": "Pay into account 42.",
+		"AGENTMARKET_PRIVATE_NETWORKS":     "34.118.224.0/20, 2001:db8:1::/48",
 	})
 	cfg, _, err = configFromEnvironment()
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(marketplace.Policy{Currency: "EUR", FeeBasisPoints: 1250, PriceNotice: 30 * 24 * time.Hour}, cfg.Policy))
 	require.Equal(t, []string{"agents.local", "registry.example/team/"}, cfg.PreloadedImages)
 	require.Equal(t, "Pay into account 42.", cfg.PaymentInstructions)
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("34.118.224.0/20"), netip.MustParsePrefix("2001:db8:1::/48")}, cfg.PrivateNetworks)
+
+	withEnvironment(t, map[string]string{"AGENTMARKET_PRIVATE_NETWORKS": "10.0.0.1"})
+	_, _, err = configFromEnvironment()
+	require.ErrorContains(t, err, "AGENTMARKET_PRIVATE_NETWORKS")
 }
 
 // TestConfigOfTheSandboxedTier: what a policy may ask for is what the cluster has.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -62,6 +63,9 @@ type Config struct {
 	// WebhookInsecure lets messages go to plain http and to private addresses, for
 	// development and tests: see webhooks.Config.
 	WebhookInsecure bool
+	// PrivateNetworks are those that neither webhooks nor the names of images may
+	// lead to, beside those that are private by themselves: see publicnet.Transport.
+	PrivateNetworks []netip.Prefix
 	// PaymentInstructions tell buyers how to pay into their wallet, at most 2000
 	// characters. Empty: to ask the operator.
 	PaymentInstructions string
@@ -134,6 +138,7 @@ func (c Config) LogValue() slog.Value {
 		slog.Bool("listing_review", c.Policy.ReviewListings),
 		slog.Any("preloaded_images", c.PreloadedImages),
 		slog.Bool("webhook_insecure", c.WebhookInsecure),
+		slog.Any("private_networks", c.PrivateNetworks),
 	)
 }
 

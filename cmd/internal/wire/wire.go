@@ -131,7 +131,7 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		Blobs:       p.blobs,
 		Policy:      p.cfg.Policy,
 		Limits:      p.cfg.Limits,
-		Images:      registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages}),
+		Images:      registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages, Private: p.cfg.PrivateNetworks}),
 		Payments:    marketplace.ManualPayments{Instructions: p.cfg.PaymentInstructions},
 
 		WebhookInsecure: p.cfg.WebhookInsecure,
@@ -215,7 +215,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 		},
 		Webhooks: &activities.Webhooks{
 			Endpoints: p.DB.Product(), Deliveries: p.DB.Product(),
-			Sender: webhooks.New(webhooks.Config{Insecure: p.cfg.WebhookInsecure}), Now: time.Now,
+			Sender: webhooks.New(webhooks.Config{Insecure: p.cfg.WebhookInsecure, Private: p.cfg.PrivateNetworks}), Now: time.Now,
 		},
 		Rollouts: &activities.Rollouts{Store: p.DB.Product(), Now: time.Now},
 		Schedules: &activities.Schedules{
