@@ -115,6 +115,7 @@ var catalog = map[string]entry{
 	"run_not_ended":            {http.StatusConflict, "The run has not ended"},
 	"run_not_started":          {http.StatusConflict, "The run has not begun, and can start no other one"},
 	"not_waiting":              {http.StatusConflict, "The run does not wait for an approval"},
+	"team_required":            {http.StatusUnprocessableEntity, "The caller is in several teams and names none"},
 	"team_unknown":             {http.StatusUnprocessableEntity, "The caller is not in the team"},
 	"plan_invalid":             {http.StatusUnprocessableEntity, "The plan of the run cannot be made"},
 	"run_ended":                {http.StatusConflict, "The run has already ended"},

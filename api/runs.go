@@ -62,7 +62,7 @@ func (a *app) routeRuns() {
 
 // startProblems are the codes of calls that start a run.
 func startProblems() []string {
-	return append(denials(), "agent_not_found", "version_not_found", "input_invalid", "input_too_large", "team_unknown",
+	return append(denials(), "agent_not_found", "version_not_found", "input_invalid", "input_too_large", "team_unknown", "team_required",
 		string(product.ReasonPlanInvalid), "parent_not_found", "run_ended", "run_not_started", "tree_too_deep", "tree_too_large",
 		"idempotency_key_invalid", "idempotency_key_reused")
 }

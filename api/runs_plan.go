@@ -125,7 +125,7 @@ func (a *app) routePlans() {
 		action: marketplace.ActRunsStart, summary: "Learn what the start of a run would do, without starting it",
 		description: "Takes what a start takes, writes nothing, and answers 200 for a run that would be denied, too: with the reason. " +
 			"A request that is wrong is answered as by the start.",
-		problems: []string{"agent_not_found", "version_not_found", "input_invalid", "input_too_large", "team_unknown", "parent_not_found"},
+		problems: []string{"agent_not_found", "version_not_found", "input_invalid", "input_too_large", "team_unknown", "team_required", "parent_not_found"},
 	}, a.planRun)
 }
 

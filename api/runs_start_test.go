@@ -110,7 +110,7 @@ func TestStartForATeam(t *testing.T) {
 	research := f.joinTeam("research", ada.User.ID)
 	require.Equal(t, research, f.runOf(start("", ofAda)).TeamID, "her only one")
 	sales := f.joinTeam("sales", ada.User.ID)
-	require.Empty(t, f.runOf(start("", ofAda)).TeamID, "she is in two")
+	f.requireCode(http.StatusUnprocessableEntity, "team_required", start("", ofAda), "/team") // she is in two
 	got := start(string(sales), ofAda)
 	require.Equal(t, sales, f.runOf(got).TeamID)
 	require.Equal(t, string(sales), got.json(t)["team_id"])

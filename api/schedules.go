@@ -114,6 +114,9 @@ func (a *app) checkSchedule(ctx context.Context, s *product.Schedule) error {
 	if s.TeamID != "" && !slices.Contains(requestOf(ctx).caller.Teams, s.TeamID) {
 		return requestInvalid(fault.Field{Pointer: "/team", Message: "is not a team that you are in"})
 	}
+	if s.TeamID == "" && len(requestOf(ctx).caller.Teams) > 1 {
+		return requestInvalid(fault.Field{Pointer: "/team", Message: "must be one of your teams"})
+	}
 	publisher, name := s.AgentName()
 	if strings.Contains(name, "/") {
 		return fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s", s.Agent)

@@ -181,6 +181,7 @@ func TestStartIsDenied(t *testing.T) {
 		"listing_suspended": {func(w *world, _ *launch.Start) { w.claim.Status = marketplace.ListingSuspended }, fault.Forbidden},
 		"agent_not_found":   {func(w *world, _ *launch.Start) { w.claim.Status = "" }, fault.NotFound},
 		"version_not_found": {func(_ *world, s *launch.Start) { s.Version = "3.0.0" }, fault.NotFound},
+		"team_required":     {func(_ *world, s *launch.Start) { s.Teams = []ids.Team{"team_1", "team_2"} }, fault.Invalid},
 		"team_unknown":      {func(_ *world, s *launch.Start) { s.TeamID = "team_2" }, fault.Invalid},
 		"policy_denied":     {func(w *world, _ *launch.Start) { w.policies = []product.Policy{{Agents: []string{}}} }, fault.Forbidden},
 		"plan_invalid": {func(w *world, _ *launch.Start) {

@@ -12,7 +12,9 @@ import (
 	"agentmarket/product"
 )
 
-// team is the team that a run is started for; empty: for none.
+// team is the team that a run is started for; empty: of none, for who is in none.
+// Who is in several says for which, so that the policy and the limits of a team are
+// not left out by naming none.
 func (s Start) team() (ids.Team, error) {
 	switch {
 	case s.TeamID != "" && !slices.Contains(s.Teams, s.TeamID):
@@ -20,6 +22,9 @@ func (s Start) team() (ids.Team, error) {
 			WithFields(fault.Field{Pointer: "/team", Message: "is not a team that you are in"})
 	case s.TeamID == "" && len(s.Teams) == 1:
 		return s.Teams[0], nil
+	case s.TeamID == "" && len(s.Teams) > 1:
+		return "", fault.New(fault.Invalid, "team_required", "you are in several teams: the run has to say for which it is").
+			WithFields(fault.Field{Pointer: "/team", Message: "must be one of your teams"})
 	}
 	return s.TeamID, nil
 }
