@@ -36,8 +36,8 @@ type Retention struct {
 	Runs     Bodies
 	Blobs    Blobs
 	Messages Messages
-	Log   *slog.Logger
-	Now   func() time.Time
+	Log      *slog.Logger
+	Now      func() time.Time
 	// Interval is the pause between two looks. Default: 1 minute.
 	Interval time.Duration
 }

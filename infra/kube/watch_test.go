@@ -28,7 +28,9 @@ func (s *toldRunning) Running(_ context.Context, ref infra.Ref, _ time.Time) err
 func TestRunningIsToldOfWhatLasts(t *testing.T) {
 	ref := infra.Ref{Run: "run_1", Attempt: 1}
 	now := time.Unix(1000, 0)
-	since := func(age time.Duration) *infra.Pod { return &infra.Pod{Running: &infra.Running{StartedAt: now.Add(-age)}} }
+	since := func(age time.Duration) *infra.Pod {
+		return &infra.Pod{Running: &infra.Running{StartedAt: now.Add(-age)}}
+	}
 	for name, tt := range map[string]struct {
 		pod       *infra.Pod
 		told      told
