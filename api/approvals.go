@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"agentmarket/fault"
+	"agentmarket/ids"
 	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/product"
@@ -79,18 +80,48 @@ func (a *app) denyRun(ctx context.Context, in *denyInput) (*runAnswer, error) {
 	return a.decide(ctx, run, product.DecisionDenied, note, nil)
 }
 
+// maxRotations bounds how many rotations of a key are followed.
+const maxRotations = 1000
+
 // decidable loads a run that the caller has not started himself, as the same
-// person or with the same key.
+// person, or with the same key or one that it was rotated to.
 func (a *app) decidable(ctx context.Context, id string) (product.Run, error) {
 	run, err := a.run(ctx, id)
 	if err != nil {
 		return product.Run{}, err
 	}
 	who := requestOf(ctx).caller
-	if who.UserID != "" && who.UserID == run.UserID || who.KeyID != "" && who.KeyID == run.KeyID {
+	own := who.UserID != "" && who.UserID == run.UserID
+	if !own && who.KeyID != "" && run.KeyID != "" {
+		own, err = a.continues(ctx, run, who.KeyID)
+	}
+	switch {
+	case err != nil:
+		return product.Run{}, err
+	case own:
 		return product.Run{}, fault.New(fault.Forbidden, "own_run", "somebody else has to decide about a run that you have started")
 	}
 	return run, nil
+}
+
+// continues reports whether a key is the one that started a run, or has come in its
+// place.
+func (a *app) continues(ctx context.Context, run product.Run, key ids.Key) (bool, error) {
+	id := run.KeyID
+	for range maxRotations {
+		if id == key {
+			return true, nil
+		}
+		started, err := a.Marketplace.APIKey(ctx, run.OrgID, id)
+		switch {
+		case fault.Is(err, fault.NotFound), err == nil && started.RotatedTo == "":
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		id = started.RotatedTo
+	}
+	return true, nil
 }
 
 // decide stores the decision first; then it is as good as carried out: what the

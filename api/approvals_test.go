@@ -105,6 +105,11 @@ func TestNobodyDecidesAboutHisOwnRun(t *testing.T) {
 	second := f.key(f.org.ID, func(k *marketplace.APIKey) { k.UserID = ada.User.ID }, marketplace.AllScopes()...)
 	hers := f.runOf(f.send(http.MethodPost, startPath, hello, ofAda)).ID
 	program := f.startAgain()
+	bot := f.key(f.org.ID, nil, marketplace.AllScopes()...)
+	botsRun := f.runOf(f.send(http.MethodPost, startPath, hello, bot))
+	bots := botsRun.ID
+	rotated := f.requireStatus(http.StatusCreated,
+		f.send(http.MethodPost, "/v1/organizations/acme/api-keys/"+string(botsRun.KeyID)+"/rotate", `{"overlap_seconds":60}`, ""))
 	for _, c := range []struct {
 		run   ids.Run
 		token string
@@ -112,6 +117,7 @@ func TestNobodyDecidesAboutHisOwnRun(t *testing.T) {
 	}{
 		{hers, ofAda, true}, {hers, second, true}, {hers, f.token, false},
 		{program, f.token, true}, {program, ofAda, false},
+		{bots, rotated["token"].(string), true}, {bots, f.token, false},
 	} {
 		f.awaitApproval(c.run)
 		for _, verb := range []string{"/approve", "/deny"} {
