@@ -122,19 +122,34 @@ func (p *Product) resolve(ctx context.Context, in ResolvePlanInput) (*product.Pl
 
 // question is what decides about a plan, but for the right.
 func (p *Product) question(ctx context.Context, run product.Run, version product.Version) (product.Question, error) {
-	named, err := p.Names.AgentsByID(ctx, []ids.Agent{version.AgentID})
+	agent, err := p.agent(ctx, version)
 	if err != nil {
 		return product.Question{}, err
 	}
+	q := product.Question{Agent: agent, Version: version, Request: run.Request, Limits: p.Limits, Now: p.Now()}
+	q.Policies, err = p.policies(ctx, run, version)
+	return q, err
+}
+
+// agent is whom a version is of.
+func (p *Product) agent(ctx context.Context, version product.Version) (product.Agent, error) {
+	named, err := p.Names.AgentsByID(ctx, []ids.Agent{version.AgentID})
+	if err != nil {
+		return product.Agent{}, err
+	}
 	agent, found := named[version.AgentID]
 	if !found {
-		return product.Question{}, fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s", version.AgentID)
+		return product.Agent{}, fault.Newf(fault.NotFound, "agent_not_found", "there is no agent %s", version.AgentID)
 	}
-	q := product.Question{Agent: agent, Version: version, Request: run.Request, Limits: p.Limits, Now: p.Now()}
-	if p.Policies != nil {
-		q.Policies, err = p.Policies.PoliciesFor(ctx, run.OrgID, run.TeamID, version.AgentID)
+	return agent, nil
+}
+
+// policies are those that decide about a run, as they are now.
+func (p *Product) policies(ctx context.Context, run product.Run, version product.Version) ([]product.Policy, error) {
+	if p.Policies == nil {
+		return nil, nil
 	}
-	return q, err
+	return p.Policies.PoliciesFor(ctx, run.OrgID, run.TeamID, version.AgentID)
 }
 
 // AttemptRef names one attempt of a run.

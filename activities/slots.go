@@ -39,11 +39,12 @@ type Slot struct {
 // slot under every limit, its right is decided for good, and what it may cost is
 // held. Who is denied here has lost a race, and is told so by the slot. A run that
 // waits asks again when it was told that there is a slot for it; asking earlier
-// keeps its place in the queue.
+// keeps its place in the queue. What the policies do not allow any more by then
+// does not begin.
 func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) {
 	var slot Slot
 	now := p.Now()
-	open := func(r *product.Run) ([]*product.Event, error) {
+	open := func(r *product.Run, denial error) ([]*product.Event, error) {
 		slot = Slot{}
 		switch {
 		case r.Status.Terminal():
@@ -58,6 +59,8 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 		case in.Attempt == 1 && !r.QueueDeadline.IsZero() && now.After(r.QueueDeadline):
 			slot.Expired = true
 			return nil, nil
+		case denial != nil:
+			return nil, denial
 		}
 		event, err := r.BeginAttempt(in.Attempt, now)
 		slot.Granted = err == nil
@@ -69,7 +72,9 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 	if in.Attempt == 1 {
 		run, wait, err = p.admit(ctx, in.RunID, now, open)
 	} else {
-		_, err = p.Runs.UpdateRun(ctx, in.RunID, open)
+		_, err = p.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
+			return open(r, nil) // what has begun goes on
+		})
 	}
 	if denial := fault.From(err); fault.Is(err, fault.Forbidden) || fault.Is(err, fault.PaymentRequired) {
 		return Slot{DeniedKind: string(denial.Kind), DeniedCode: denial.Code, DeniedMessage: denial.Message}, nil
@@ -85,10 +90,11 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 
 // admit opens the first attempt of a run and holds what the run may cost, in one
 // transaction. It asks for the time that the plan gives, so that the run costs
-// at most what was promised, and fits what is there. It returns where the run
-// stands in the queue, if a limit makes it wait.
+// at most what was promised, and fits what is there. open is told what the policies
+// deny by now. It returns where the run stands in the queue, if a limit makes it
+// wait.
 func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time,
-	open func(*product.Run) ([]*product.Event, error),
+	open func(r *product.Run, denial error) ([]*product.Event, error),
 ) (product.Run, *product.Wait, error) {
 	run, err := p.Runs.Run(ctx, id)
 	if err != nil {
@@ -98,7 +104,9 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time,
 	if err != nil {
 		return product.Run{}, nil, err
 	}
-	return p.Settlements.AdmitRun(ctx, id, now, open,
+	denial := p.denial(ctx, run, version)
+	return p.Settlements.AdmitRun(ctx, id, now,
+		func(r *product.Run) ([]*product.Event, error) { return open(r, denial) },
 		func(r product.Run, claim marketplace.Claim, spending marketplace.Spending) (marketplace.Hold, error) {
 			if r.Plan == nil {
 				return marketplace.Hold{}, fault.New(fault.Conflict, "", "the run has no plan")
@@ -111,6 +119,23 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time,
 			}
 			return hold, err
 		})
+}
+
+// denial is why a run that was planned before may not begin: a policy was tightened
+// while it waited. nil: it may.
+func (p *Product) denial(ctx context.Context, run product.Run, version product.Version) error {
+	if run.Plan == nil {
+		return nil
+	}
+	policies, err := p.policies(ctx, run, version)
+	if err != nil || len(policies) == 0 {
+		return err
+	}
+	agent, err := p.agent(ctx, version)
+	if err != nil {
+		return err
+	}
+	return run.Plan.Recheck(agent, policies)
 }
 
 // Waker tells the workflow of a run that there is a slot for it. One that does not

@@ -55,6 +55,73 @@ func TestAcquireSlotBeyondALimitThatNoWaitingMends(t *testing.T) {
 	}, got))
 }
 
+// TestAcquireSlotAsksThePoliciesAgain: one may have been tightened since the plan
+// was made, while the run waited for a person or for its turn.
+func TestAcquireSlotAsksThePoliciesAgain(t *testing.T) {
+	nobody := []product.Policy{{Scope: product.PolicyScope{Kind: product.ScopeOrganization}, Agents: []string{}}}
+	denied := Slot{
+		DeniedKind: "forbidden", DeniedCode: "policy_denied",
+		DeniedMessage: "a policy does not allow the run: the policy of the organization does not allow acme/greeter",
+	}
+	ofTeam, canceled, late, failed := plannedRun(), plannedRun(), plannedRun(), running()
+	ofTeam.TeamID = "team_1"
+	canceled.Cancel, canceled.Status = &product.Cancel{Reason: "enough"}, product.StatusCanceling
+	late.QueueDeadline = now.Add(-time.Second)
+	failed.Attempts[0].Reason = "node_lost"
+	for _, tt := range []struct {
+		name     string
+		run      product.Run
+		attempt  int
+		policies []product.Policy
+		want     Slot
+	}{
+		{"denied", ofTeam, 1, nobody, denied},
+		{"allowed", ofTeam, 1, []product.Policy{{Agents: []string{"acme/*"}, MaxRun: time.Second}}, Slot{Granted: true}},
+		{"without a policy", ofTeam, 1, nil, Slot{Granted: true}},
+		{"a cancel wins", canceled, 1, nobody, Slot{CancelRequested: true}},
+		{"the deadline wins", late, 1, nobody, Slot{Expired: true}},
+		{"a repeat of what has begun", running(), 1, nobody, Slot{Granted: true}},
+		{"a later attempt goes on", failed, 2, nobody, Slot{Granted: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, store, m, _ := aCrowd(tt.run)
+			names := p.Names.(*named)
+			p.Policies, names.policies = names, tt.policies
+			before := *tt.run.Plan
+			got, err := p.AcquireSlot(t.Context(), AttemptRef{RunID: runID, Attempt: tt.attempt})
+			require.NoError(t, err)
+			require.Empty(t, cmp.Diff(tt.want, got))
+			require.Empty(t, cmp.Diff(before, *store.byID[runID].Plan), "the plan stays as it is")
+			if tt.run.TeamID != "" {
+				require.Equal(t, []string{"org_1", "team_1", "agt_1"}, names.asked)
+			}
+			if tt.want.DeniedKind != "" {
+				require.Empty(t, cmp.Diff(tt.run, store.byID[runID]), "nothing was opened")
+				require.Empty(t, m.held, "and nothing is held")
+			}
+		})
+	}
+}
+
+func TestAcquireSlotDeniesARunThatWouldWait(t *testing.T) {
+	p, _, m, _ := aCrowd(plannedRun())
+	names := p.Names.(*named)
+	p.Policies, names.policies = names, []product.Policy{{Agents: []string{}}}
+	m.wait = &product.Wait{Scope: product.Scope{Kind: product.ScopeTeam, ID: "team_1"}, Bound: product.BoundRuns, Limit: 3, Position: 2, Since: now}
+	got, err := p.AcquireSlot(t.Context(), first)
+	require.NoError(t, err)
+	require.Equal(t, "policy_denied", got.DeniedCode)
+}
+
+func TestAcquireSlotWithoutAnswerOfThePolicies(t *testing.T) {
+	p, store, _, _ := aCrowd(plannedRun())
+	names := p.Names.(*named)
+	p.Policies, names.err = names, fault.New(fault.Unavailable, "", "away")
+	_, err := p.AcquireSlot(t.Context(), first)
+	requireKind(t, err, fault.Unavailable)
+	require.Empty(t, store.byID[runID].Attempts)
+}
+
 // TestAcquireSlotOfARunThatWaitsForAnApproval: without a decision nothing begins,
 // whoever asks.
 func TestAcquireSlotOfARunThatWaitsForAnApproval(t *testing.T) {

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,8 @@ type Webhooks struct {
 	Deliveries product.DeliveryStore
 	Sender     Sender
 	Now        func() time.Time
+
+	sending turns
 }
 
 // The pauses between the tries of a delivery: each is twice as long as the one
@@ -60,8 +63,9 @@ type EndDeliveryInput struct {
 }
 
 // Deliver makes one try of a delivery and records it. A try that failed is an
-// error that Temporal retries. A delivery that has ended is not sent again, and one
-// whose endpoint is gone or disabled ends.
+// error that Temporal retries; so is one that was not made, because the
+// organization has as many under way as it may. A delivery that has ended is not
+// sent again, and one whose endpoint is gone or disabled ends.
 //
 // A worker that dies between the answer and its record leaves a message that was
 // accepted and is sent once more, under the same webhook-id.
@@ -78,15 +82,23 @@ func (w *Webhooks) Deliver(ctx context.Context, in DeliveryRef) (DeliverResult, 
 	if err != nil {
 		return DeliverResult{}, toTemporal(err)
 	}
+	leave, ok := w.sending.take(d.OrgID)
+	if !ok {
+		return DeliverResult{}, notItsTurn(int(activity.GetInfo(ctx).Attempt))
+	}
+	defer leave()
 	try, answer := w.try(ctx, e, d)
 	status := product.DeliveryPending
 	switch {
 	case answer.Accepted():
 		status = product.DeliveryDelivered
 	case answer.Gone():
-		status = product.DeliveryFailed
-		if err := w.disable(ctx, e); err != nil {
+		gone, err := w.disable(ctx, e)
+		if err != nil {
 			return DeliverResult{}, toTemporal(err)
+		}
+		if gone {
+			status = product.DeliveryFailed
 		}
 	}
 	unrecorded := w.Deliveries.RecordTry(ctx, d.ID, try, status)
@@ -122,27 +134,37 @@ func (w *Webhooks) try(ctx context.Context, e product.Endpoint, d product.Delive
 	return try, answer
 }
 
-// disable ends all messages to an endpoint that says that it is gone.
-func (w *Webhooks) disable(ctx context.Context, e product.Endpoint) error {
-	_, err := w.Endpoints.UpdateEndpoint(ctx, audit.System("webhooks"), e.OrgID, e.ID, func(e *product.Endpoint) error {
+// errMoved stops the disabling of an endpoint.
+var errMoved = errors.New("the endpoint has another address now")
+
+// disable ends all messages to an endpoint that says that it is gone. One whose
+// owner has changed the address meanwhile stays: false.
+func (w *Webhooks) disable(ctx context.Context, asked product.Endpoint) (bool, error) {
+	_, err := w.Endpoints.UpdateEndpoint(ctx, audit.System("webhooks"), asked.OrgID, asked.ID, func(e *product.Endpoint) error {
+		if e.URL != asked.URL {
+			return errMoved
+		}
 		e.Disabled, e.UpdatedAt = true, w.Now()
 		return nil
 	})
-	if fault.Is(err, fault.NotFound) { // deleted meanwhile
-		return nil
+	switch {
+	case errors.Is(err, errMoved):
+		return false, nil
+	case fault.Is(err, fault.NotFound): // deleted meanwhile
+		return true, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // notDelivered makes Temporal try again: after the usual pause, or after the one
 // that the endpoint asks for, if that is longer. It is no fault of the platform.
+// The pause is named, for Temporal counts those that waited for their turn, too.
 func notDelivered(t product.DeliveryTry, answer product.WebhookAnswer) error {
-	options := temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign}
-	usual := min(FirstDeliveryPause<<min(t.Number-1, 20), LongestDeliveryPause)
-	if asked := min(answer.RetryAfter, LongestDeliveryPause); asked > usual {
-		options.NextRetryDelay = asked
-	}
-	return temporal.NewApplicationErrorWithOptions(t.Error, "not_delivered", options)
+	usual := FirstDeliveryPause << min(t.Number-1, 20)
+	return temporal.NewApplicationErrorWithOptions(t.Error, "not_delivered", temporal.ApplicationErrorOptions{
+		Category:       temporal.ApplicationErrorCategoryBenign,
+		NextRetryDelay: min(max(usual, answer.RetryAfter), LongestDeliveryPause),
+	})
 }
 
 // EndDelivery records the end of a delivery that no try has recorded. The first

@@ -50,10 +50,10 @@ type estimateBody struct {
 	Typical  amountBody  `json:"typical" doc:"Of a run that takes as long as runs of this agent took so far."`
 	Maximum  amountBody  `json:"maximum" doc:"What would be set aside."`
 	Allowed  bool        `json:"allowed" doc:"Whether the run could start now."`
-	Denial   *denialBody `json:"denial,omitempty"`
+	Denial   *DenialBody `json:"denial,omitempty"`
 }
 
-type denialBody struct {
+type DenialBody struct {
 	Code   string `json:"code" example:"payment_required"`
 	Detail string `json:"detail"`
 	Next   string `json:"next,omitempty" doc:"Where the missing right can be had."`
@@ -118,7 +118,7 @@ func (a *app) estimateBody(ctx context.Context, agent product.Agent, version pro
 	}
 	if denial != nil {
 		p := problemFrom(a.denied(ctx, agent, denial))
-		body.Denial = &denialBody{Code: p.Code, Detail: p.Detail, Next: p.Next}
+		body.Denial = &DenialBody{Code: p.Code, Detail: p.Detail, Next: p.Next}
 	}
 	return body
 }

@@ -132,6 +132,7 @@ var catalog = map[string]entry{
 	"idempotency_key_reused":   {http.StatusUnprocessableEntity, "The idempotency key belongs to another request"},
 	"rate_limited":             {http.StatusTooManyRequests, "Too many requests"},
 	"too_many_streams":         {http.StatusTooManyRequests, "Too many open streams"},
+	"too_many_deliveries":      {http.StatusTooManyRequests, "Too many messages to the webhook"},
 	"internal":                 {http.StatusInternalServerError, "Something unforeseen happened"},
 	"unavailable":              {http.StatusServiceUnavailable, "A part of the platform does not answer"},
 	"not_ready":                {http.StatusServiceUnavailable, "The platform is not ready"},

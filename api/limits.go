@@ -14,24 +14,24 @@ import (
 type (
 	setLimitsInput struct {
 		Org  string `path:"org" maxLength:"40" example:"acme"`
-		Body limitNumbers
+		Body LimitNumbers
 	}
 	setTeamLimitsInput struct {
 		Org  string `path:"org" maxLength:"40" example:"acme"`
 		Team string `path:"team" example:"team_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-		Body limitNumbers
+		Body LimitNumbers
 	}
 	setMemberLimitsInput struct {
 		Org  string `path:"org" maxLength:"40" example:"acme"`
 		User string `path:"user" example:"usr_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-		Body limitNumbers
+		Body LimitNumbers
 	}
 	setAgentLimitsInput struct {
 		Publisher string `path:"publisher" maxLength:"40" example:"acme"`
 		Name      string `path:"name" maxLength:"40" example:"greeter"`
-		Body      limitNumbers
+		Body      LimitNumbers
 	}
-	limitAnswer struct{ Body limitBody }
+	limitAnswer struct{ Body LimitBody }
 )
 
 // limitOwner is whose limits a call is about, and in whose audit log their changes
@@ -111,7 +111,7 @@ func (a *app) showLimit(ctx context.Context, owner limitOwner) (*limitAnswer, er
 	return &limitAnswer{foundLimitsOf(limits, usages).body(owner.scope)}, nil
 }
 
-func (a *app) setLimit(ctx context.Context, owner limitOwner, numbers limitNumbers) (*limitAnswer, error) {
+func (a *app) setLimit(ctx context.Context, owner limitOwner, numbers LimitNumbers) (*limitAnswer, error) {
 	limit := numbers.limit(owner.scope)
 	limit.UpdatedBy, limit.UpdatedAt = actor(ctx).ID, a.Now()
 	granted, err := a.Control.SetLimit(ctx, actor(ctx), owner.org, limit)

@@ -8,8 +8,8 @@ import (
 	"agentmarket/product"
 )
 
-// limitNumbers are the bounds of a scope. 0 is no bound.
-type limitNumbers struct {
+// LimitNumbers are the bounds of a scope. 0 is no bound.
+type LimitNumbers struct {
 	ConcurrentRuns int64 `json:"concurrent_runs" required:"false" minimum:"0" maximum:"1099511627776" doc:"Runs that go on at once. A run beyond it waits in the queue. 0: no bound." example:"20"`
 	CPUMillis      int64 `json:"cpu_millis" required:"false" minimum:"0" maximum:"1099511627776" doc:"Thousandths of a core of the runs that go on. 0: no bound."`
 	MemoryMiB      int64 `json:"memory_mib" required:"false" minimum:"0" maximum:"1099511627776" doc:"MiB of memory of the runs that go on. 0: no bound."`
@@ -17,8 +17,8 @@ type limitNumbers struct {
 	RunsPerMonth   int64 `json:"runs_per_month" required:"false" minimum:"0" maximum:"1099511627776" doc:"Runs that begin in a calendar month (UTC). A run beyond it is rejected. 0: no bound."`
 }
 
-// limitUse is what the runs of a scope use.
-type limitUse struct {
+// LimitUse is what the runs of a scope use.
+type LimitUse struct {
 	Running       int64 `json:"running" doc:"Runs that go on."`
 	CPUMillis     int64 `json:"cpu_millis"`
 	MemoryMiB     int64 `json:"memory_mib"`
@@ -27,38 +27,38 @@ type limitUse struct {
 	RunsThisMonth int64 `json:"runs_this_month"`
 }
 
-// limitBody is the limits of a scope beside what is used of them.
-type limitBody struct {
-	Limits    limitNumbers `json:"limits"`
-	Current   limitUse     `json:"current"`
+// LimitBody is the limits of a scope beside what is used of them.
+type LimitBody struct {
+	Limits    LimitNumbers `json:"limits"`
+	Current   LimitUse     `json:"current"`
 	UpdatedBy string       `json:"updated_by,omitempty" doc:"Absent: nobody has set them."`
 	UpdatedAt *time.Time   `json:"updated_at,omitempty"`
 }
 
 type teamLimitBody struct {
 	TeamID string `json:"team_id" example:"team_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-	limitBody
+	LimitBody
 }
 
 type userLimitBody struct {
 	UserID string `json:"user_id" example:"usr_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-	limitBody
+	LimitBody
 }
 
 // limit reads the bounds of a scope.
-func (n limitNumbers) limit(s product.Scope) product.Limit {
+func (n LimitNumbers) limit(s product.Scope) product.Limit {
 	return product.Limit{
 		Scope: s, ConcurrentRuns: n.ConcurrentRuns, CPUMillis: n.CPUMillis, MemoryMiB: n.MemoryMiB,
 		RunsPerDay: n.RunsPerDay, RunsPerMonth: n.RunsPerMonth,
 	}
 }
 
-func limitNumbersOf(l product.Limit) limitNumbers {
-	return limitNumbers{l.ConcurrentRuns, l.CPUMillis, l.MemoryMiB, l.RunsPerDay, l.RunsPerMonth}
+func limitNumbersOf(l product.Limit) LimitNumbers {
+	return LimitNumbers{l.ConcurrentRuns, l.CPUMillis, l.MemoryMiB, l.RunsPerDay, l.RunsPerMonth}
 }
 
-func limitUseOf(u product.Usage) limitUse {
-	return limitUse{u.Running, u.CPUMillis, u.MemoryMiB, u.Waiting, u.RunsToday, u.RunsThisMonth}
+func limitUseOf(u product.Usage) LimitUse {
+	return LimitUse{u.Running, u.CPUMillis, u.MemoryMiB, u.Waiting, u.RunsToday, u.RunsThisMonth}
 }
 
 // foundLimits are limits and what is used of them, by scope. What was not found is no
@@ -79,9 +79,9 @@ func foundLimitsOf(limits []product.Limit, usages []product.Usage) foundLimits {
 	return f
 }
 
-func (f foundLimits) body(s product.Scope) limitBody {
+func (f foundLimits) body(s product.Scope) LimitBody {
 	l := f.limits[s]
-	body := limitBody{Limits: limitNumbersOf(l), Current: limitUseOf(f.usages[s])}
+	body := LimitBody{Limits: limitNumbersOf(l), Current: limitUseOf(f.usages[s])}
 	if l.UpdatedBy != "" {
 		body.UpdatedBy, body.UpdatedAt = l.UpdatedBy, when(l.UpdatedAt)
 	}
@@ -90,7 +90,7 @@ func (f foundLimits) body(s product.Scope) limitBody {
 
 // own is what an organization allows itself. All of its runs are those of its quota,
 // too, which are counted where it has no limit of its own.
-func (f foundLimits) own(org ids.Org) limitBody {
+func (f foundLimits) own(org ids.Org) LimitBody {
 	scope := product.Scope{Kind: product.ScopeOrganization, ID: string(org)}
 	body := f.body(scope)
 	if _, counted := f.usages[scope]; !counted {

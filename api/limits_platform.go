@@ -8,7 +8,7 @@ import (
 )
 
 type setPlatformLimitsInput struct {
-	Body limitNumbers
+	Body LimitNumbers
 }
 
 func (a *app) routePlatformLimits() {

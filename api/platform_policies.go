@@ -9,7 +9,7 @@ import (
 )
 
 type setPlatformPolicyInput struct {
-	Body policyRules
+	Body PolicyRules
 }
 
 func (a *app) routePlatformPolicies() {

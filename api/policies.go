@@ -13,12 +13,12 @@ import (
 type (
 	setPolicyInput struct {
 		Org  string `path:"org" maxLength:"40" example:"acme"`
-		Body policyRules
+		Body PolicyRules
 	}
 	setTeamPolicyInput struct {
 		Org  string `path:"org" maxLength:"40" example:"acme"`
 		Team string `path:"team" example:"team_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-		Body policyRules
+		Body PolicyRules
 	}
 	agentPolicyInput struct {
 		Org       string `path:"org" maxLength:"40" example:"acme"`
@@ -29,7 +29,7 @@ type (
 		Org       string `path:"org" maxLength:"40" example:"acme"`
 		Publisher string `path:"publisher" maxLength:"40" example:"globex"`
 		Name      string `path:"name" maxLength:"40" example:"greeter"`
-		Body      policyRules
+		Body      PolicyRules
 	}
 	policyAnswer   struct{ Body policyBody }
 	policiesAnswer struct{ Body page[policyBody] }
@@ -143,7 +143,7 @@ func deletePolicy[I any](a *app, find func(context.Context, *I) (policyOwner, er
 	}
 }
 
-func (a *app) setPolicy(ctx context.Context, owner policyOwner, rules policyRules) (*policyAnswer, error) {
+func (a *app) setPolicy(ctx context.Context, owner policyOwner, rules PolicyRules) (*policyAnswer, error) {
 	policy, err := a.policy(owner.scope, rules)
 	if err != nil {
 		return nil, err

@@ -6,9 +6,9 @@ import (
 	"agentmarket/product"
 )
 
-// policyRules is what a policy says. A list that is absent or null allows
+// PolicyRules is what a policy says. A list that is absent or null allows
 // everything, an empty one nothing.
-type policyRules struct {
+type PolicyRules struct {
 	Agents              []string       `json:"agents,omitzero" maxItems:"200" doc:"Agents that may run: publisher/name, or publisher/* for all of a publisher. Absent or null: all; []: none." example:"[\"acme/*\"]"`
 	MaxResources        *resourcesRule `json:"max_resources,omitempty" doc:"A version that asks for more is refused."`
 	DefaultResources    *resourcesRule `json:"default_resources,omitempty" doc:"What a run gets that names none itself, where its version asks for more."`
@@ -29,8 +29,8 @@ type policyRules struct {
 }
 
 type resourcesRule struct {
-	CPUMillis int64 `json:"cpu_millis,omitempty" minimum:"1" maximum:"1000000"`
-	MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"1" maximum:"16777216"`
+	CPUMillis int64 `json:"cpu_millis,omitempty" minimum:"10" maximum:"1000000"`
+	MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"16" maximum:"16777216"`
 	DiskMiB   int64 `json:"disk_mib,omitempty" minimum:"1" maximum:"16777216"`
 }
 
@@ -41,12 +41,12 @@ type policyBody struct {
 	Agent     string    `json:"agent,omitempty" doc:"Of the scope agent: publisher/name." example:"acme/greeter"`
 	UpdatedBy string    `json:"updated_by"`
 	UpdatedAt time.Time `json:"updated_at"`
-	policyRules
+	PolicyRules
 }
 
 // policy reads what a policy says. What the entries of its lists must look like, its
 // Check knows.
-func (a *app) policy(scope product.PolicyScope, r policyRules) (product.Policy, error) {
+func (a *app) policy(scope product.PolicyScope, r PolicyRules) (product.Policy, error) {
 	p := product.Policy{
 		Scope:        scope,
 		Agents:       r.Agents,
@@ -69,7 +69,7 @@ func (a *app) policy(scope product.PolicyScope, r policyRules) (product.Policy, 
 func policyBodyOf(p product.Policy, agent string) policyBody {
 	body := policyBody{
 		Scope: string(p.Scope.Kind), Agent: agent, UpdatedBy: p.UpdatedBy, UpdatedAt: p.UpdatedAt.UTC(),
-		policyRules: policyRules{
+		PolicyRules: PolicyRules{
 			Agents:       p.Agents,
 			MaxResources: resourcesRuleOf(p.MaxResources), DefaultResources: resourcesRuleOf(p.DefaultResources),
 			MaxRunSeconds: inSeconds(p.MaxRun), MaxQueueSeconds: inSeconds(p.MaxQueue),

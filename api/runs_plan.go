@@ -98,7 +98,7 @@ type dryRunBody struct {
 
 // refusalBody is why a run would not start.
 type refusalBody struct {
-	denialBody
+	DenialBody
 	Errors []fieldProblem `json:"errors,omitempty" doc:"Every wrong place."`
 }
 
@@ -165,7 +165,7 @@ func (a *app) dryRunBody(ctx context.Context, p launch.Preview) dryRunBody {
 	}
 	if p.Denial != nil {
 		problem := problemFrom(a.denied(ctx, p.Agent, p.Denial))
-		body.Denial = &refusalBody{denialBody{Code: problem.Code, Detail: problem.Detail, Next: problem.Next}, problem.Errors}
+		body.Denial = &refusalBody{DenialBody{Code: problem.Code, Detail: problem.Detail, Next: problem.Next}, problem.Errors}
 	}
 	return body
 }

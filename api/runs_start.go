@@ -34,8 +34,8 @@ type startRunRequest struct {
 
 type (
 	startResources struct {
-		CPUMillis int64 `json:"cpu_millis,omitempty" minimum:"1" maximum:"64000" doc:"Thousandths of a core."`
-		MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"1" maximum:"262144"`
+		CPUMillis int64 `json:"cpu_millis,omitempty" minimum:"10" maximum:"64000" doc:"Thousandths of a core."`
+		MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"16" maximum:"262144"`
 		DiskMiB   int64 `json:"disk_mib,omitempty" minimum:"1" maximum:"102400"`
 	}
 	startRetry struct {

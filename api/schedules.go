@@ -39,7 +39,7 @@ type (
 const schedulesPath = "/v1/organizations/{org}/schedules"
 
 func (a *app) routeSchedules() {
-	rights := "The runs start under the rights of the caller, and those of whoever changed or resumed it last: " +
+	rights := "The runs start under the rights of the caller, and those of whoever changed, resumed, triggered or backfilled it last: " +
 		"when the API key is revoked or the person is no member any more, the schedule is paused."
 	wrong := []string{"organization_not_found", "agent_not_found", "version_not_found", "input_invalid", "input_too_large", product.CodeScheduleInvalid}
 	handle(a, route{
@@ -76,6 +76,11 @@ func (a *app) createSchedule(ctx context.Context, in *createScheduleInput) (*new
 		return nil, err
 	}
 	b, by, now := in.Body, requestOf(ctx).caller, a.Now()
+	for pointer, amount := range map[string]*amountBody{"/budget": b.Budget, "/max_cost": b.MaxCost} {
+		if amount != nil && amount.AmountMicros == 0 { // in a change it takes the bound away
+			return nil, requestInvalid(fault.Field{Pointer: pointer + "/amount_micros", Message: "must be more than 0: leave it out for no bound"})
+		}
+	}
 	s := product.Schedule{
 		ID: ids.New[ids.Schedule](ids.PrefixSchedule), OrgID: org.ID, KeyID: by.KeyID, UserID: by.UserID, TeamID: ids.Team(b.Team),
 		Name: b.Name, Agent: b.Agent, Version: b.Version, Input: b.Input, Labels: b.Labels,

@@ -46,6 +46,7 @@ const (
 )
 
 func (a *app) routeScheduleSteps() {
+	takes := "From now on the runs start under the rights of the caller, these and those by time."
 	handle(a, route{
 		id: "pause-schedule", method: http.MethodPost, path: schedulesPath + "/{id}/pause", tag: tagRuns, action: marketplace.ActSchedulesManage,
 		optionalBody: true, summary: "Pause a schedule", description: "Runs that go on go on. A second call changes nothing.",
@@ -60,13 +61,13 @@ func (a *app) routeScheduleSteps() {
 	handle(a, route{
 		id: "trigger-schedule", method: http.MethodPost, path: schedulesPath + "/{id}/trigger", tag: tagRuns, action: marketplace.ActSchedulesManage,
 		status: http.StatusAccepted, summary: "Make a start now, whether or not the schedule is paused",
-		description: "The overlap of the schedule holds. The run appears in its runs, or the start as its last_skip.",
+		description: "The overlap of the schedule holds. The run appears in its runs, or the start as its last_skip. " + takes,
 		problems:    []string{"organization_not_found", "schedule_not_found"},
 	}, a.triggerSchedule)
 	handle(a, route{
 		id: "backfill-schedule", method: http.MethodPost, path: schedulesPath + "/{id}/backfill", tag: tagRuns, action: marketplace.ActSchedulesManage,
 		status: http.StatusAccepted, summary: "Make the starts of a range that has passed",
-		description: "A time that has made a run makes no second one.",
+		description: "A time that has made a run makes no second one. " + takes,
 		problems:    []string{"organization_not_found", "schedule_not_found", product.CodeScheduleInvalid},
 	}, a.backfillSchedule)
 }
@@ -106,31 +107,44 @@ func (a *app) resumeSchedule(ctx context.Context, in *scheduleInput) (*scheduleA
 }
 
 func (a *app) triggerSchedule(ctx context.Context, in *scheduleInput) (*scheduleAnswer, error) {
-	return a.startNow(ctx, in.Org, in.ID, func(ctx context.Context, s product.Schedule) error {
+	return a.startNow(ctx, in.Org, in.ID, product.Asked{}, func(ctx context.Context, s product.Schedule) error {
 		return a.Schedules.TriggerSchedule(ctx, s.ID)
 	})
 }
 
 func (a *app) backfillSchedule(ctx context.Context, in *backfillInput) (*scheduleAnswer, error) {
-	overlap := product.OverlapAllow
+	asked := product.Asked{From: in.Body.From, To: in.Body.To, Overlap: product.OverlapAllow}
 	if in.Body.Overlap != "" {
-		overlap = product.Overlap(in.Body.Overlap)
+		asked.Overlap = product.Overlap(in.Body.Overlap)
 	}
-	from, to := in.Body.From, in.Body.To
-	return a.startNow(ctx, in.Org, in.ID, func(ctx context.Context, s product.Schedule) error {
-		if err := s.CheckBackfill(from, to, overlap, a.Now()); err != nil {
-			return err
-		}
-		return a.Schedules.BackfillSchedule(ctx, s.ID, from, to, overlap)
+	return a.startNow(ctx, in.Org, in.ID, asked, func(ctx context.Context, s product.Schedule) error {
+		return a.Schedules.BackfillSchedule(ctx, s.ID, asked.From, asked.To, asked.Overlap)
 	})
 }
 
-// startNow asks the engine for starts. One that has not heard of the schedule is
-// told of it first.
-func (a *app) startNow(ctx context.Context, name, id string, ask func(context.Context, product.Schedule) error) (*scheduleAnswer, error) {
-	org, s, err := a.schedule(ctx, name, id)
+// startNow records what is asked for, on the rights of the caller from now on, and
+// asks the engine for it. One that has not heard of the schedule is told of it
+// first.
+func (a *app) startNow(ctx context.Context, name, id string, asked product.Asked,
+	ask func(context.Context, product.Schedule) error,
+) (*scheduleAnswer, error) {
+	org, before, err := a.schedule(ctx, name, id)
+	if err == nil && asked.Backfill() {
+		err = before.CheckBackfill(asked.From, asked.To, asked.Overlap, a.Now())
+	}
 	if err != nil {
 		return nil, err
+	}
+	s, err := a.Control.UpdateSchedule(ctx, actor(ctx), org.ID, before.ID, func(s *product.Schedule) error {
+		own(ctx, s)
+		s.Asked, s.UpdatedAt = &asked, a.Now()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.Revision != before.Revision {
+		a.syncSchedule(ctx, s)
 	}
 	engine, cancel := context.WithTimeout(ctx, 2*engineBudget)
 	defer cancel()

@@ -241,6 +241,8 @@ func TestBadSchedules(t *testing.T) {
 		{with(`"run_timeout_seconds":60`, `"run_timeout_seconds":86401`), "request_invalid", 422, []string{"/run_timeout_seconds"}},
 		{with(`"team":"blue"`, `"TEAM":"blue"`), "request_invalid", 422, []string{"/labels/TEAM"}},
 		{with(`"amount_micros":500,"currency":"USD"`, `"amount_micros":500,"currency":"EUR"`), "request_invalid", 422, []string{"/max_cost/currency"}},
+		{with(`"amount_micros":9000`, `"amount_micros":0`), "request_invalid", 422, []string{"/budget/amount_micros"}},
+		{with(`"amount_micros":500,`, `"amount_micros":0,`), "request_invalid", 422, []string{"/max_cost/amount_micros"}},
 		{with(`"amount_micros":9000`, `"amount_micros":-1`), "request_invalid", 422, []string{"/budget/amount_micros"}},
 		{with(`{"prompt":"hello"}`, `{"prompt":7}`), "input_invalid", 422, []string{"/input/prompt"}},
 		{with(`"version":"stable"`, `"version":"9.9.9"`), "version_not_found", 404, nil},
@@ -277,6 +279,7 @@ func TestBadSchedules(t *testing.T) {
 		{"/backfill", `{"from":"2026-11-21T00:00:00Z","to":"2026-11-20T00:00:00Z"}`, "schedule_invalid", 422, []string{"/to"}},
 		{"/backfill", `{"from":"2020-11-21T00:00:00Z","to":"2026-11-20T00:00:00Z"}`, "schedule_invalid", 422, []string{"/from"}},
 		{"/backfill", `{"from":"2026-11-20T10:00:00Z","to":"2026-11-20T11:00:00Z"}`, "schedule_invalid", 422, []string{"/from"}},
+		{"/backfill", `{"from":"0001-01-01T00:00:00Z","to":"0001-01-08T00:00:00Z"}`, "schedule_invalid", 422, []string{"/from"}},
 	} {
 		method := http.MethodPost
 		if tc.path == "" {
@@ -325,7 +328,6 @@ func TestScheduleRunsAsWhoChangedIt(t *testing.T) {
 	require.Equal(t, string(ada.User.ID), owner())
 
 	f.requireStatus(http.StatusOK, f.send(http.MethodPost, self+"/pause", "", ofBob))
-	f.requireStatus(http.StatusAccepted, f.send(http.MethodPost, self+"/trigger", "", ofBob))
 	require.Equal(t, string(ada.User.ID), owner())
 	f.requireStatus(http.StatusOK, f.send(http.MethodPost, self+"/resume", "", ofBob))
 	require.Equal(t, string(bob.User.ID), owner())
@@ -335,6 +337,53 @@ func TestScheduleRunsAsWhoChangedIt(t *testing.T) {
 	require.Equal(t, string(ada.User.ID), owner())
 	f.requireStatus(http.StatusOK, f.send(http.MethodPatch, self, `{"priority":6}`, ""))
 	require.Nil(t, owner(), "a program")
+}
+
+// Who asks for a start lends it his rights, and is in the audit log.
+func TestScheduleStartsAsWhoAskedForThem(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.publish("1.0.0")
+	ada, ofAda := f.person(f.org.ID, "ada@example.com", marketplace.RoleMember)
+	bob, ofBob := f.person(f.org.ID, "bob@example.com", marketplace.RoleMember)
+	team := f.requireStatus(http.StatusCreated, f.post("/v1/organizations/acme/teams", `{"name":"research"}`))["id"].(string)
+	f.requireStatus(http.StatusOK, f.send(http.MethodPut, "/v1/organizations/acme/teams/"+team+"/members/"+string(ada.User.ID), "", ""))
+	forTeam := strings.Replace(fullSchedule, `"name"`, `"team":"`+team+`","name"`, 1)
+	const lastDays = `{"from":"2026-11-20T00:00:00Z","to":"2026-11-21T23:00:00+01:00"}`
+	for _, tc := range []struct {
+		step, body, action string
+		asked              any
+	}{
+		{"/trigger", "", "schedule.trigger", nil},
+		{"/backfill", lastDays, "schedule.backfill", map[string]any{"from": "2026-11-20T00:00:00Z", "to": "2026-11-21T22:00:00Z", "overlap": "allow"}},
+	} {
+		t.Run(tc.action, func(t *testing.T) {
+			created := f.requireStatus(http.StatusCreated, f.send(http.MethodPost, ofAcme, forTeam, ofAda))
+			id := created["id"].(string)
+			self := ofAcme + "/" + id
+			log := func() []any { return f.requireStatus(http.StatusOK, f.get(auditLog+"?subject="+id))["items"].([]any) }
+
+			mine := f.requireStatus(http.StatusAccepted, f.send(http.MethodPost, self+tc.step, tc.body, ofAda))
+			require.Equal(t, []any{string(ada.User.ID), team, created["updated_at"]}, []any{mine["user_id"], mine["team_id"], mine["updated_at"]})
+			told, _ := f.timer.of(id)
+			require.Equal(t, int64(1), told.Revision, "hers already")
+			require.Len(t, log(), 2)
+
+			f.clock.advance(time.Minute)
+			taken := f.requireStatus(http.StatusAccepted, f.send(http.MethodPost, self+tc.step, tc.body, ofBob))
+			require.Equal(t, string(bob.User.ID), taken["user_id"])
+			require.NotContains(t, taken, "team_id", "it is not his")
+			told, _ = f.timer.of(id)
+			require.Equal(t, []any{bob.User.ID, int64(2)}, []any{told.UserID, told.Revision})
+			require.Zero(t, f.due(), "the engine knows")
+			entry := log()[0].(map[string]any)
+			require.Equal(t, tc.action, entry["action"])
+			require.Equal(t, string(bob.User.ID), field(entry, "actor", "id"))
+			require.Equal(t, string(ada.User.ID), field(entry, "before", "user_id"))
+			require.Equal(t, string(bob.User.ID), field(entry, "after", "user_id"))
+			require.Equal(t, tc.asked, field(entry, "after", "asked"))
+		})
+	}
 }
 
 func TestScheduleForATeam(t *testing.T) {

@@ -71,7 +71,7 @@ type limitsBody struct {
 	Current currentUse  `json:"current"`
 	Spend   []spendUsed `json:"spend" doc:"Each spend limit of a month beside what is spent, without those of other people."`
 	// What bounds runs, see limits_bodies.go.
-	Quota limitBody       `json:"quota" doc:"What the platform allows the organization."`
+	Quota LimitBody       `json:"quota" doc:"What the platform allows the organization."`
 	Teams []teamLimitBody `json:"teams" doc:"The limits of teams."`
 	Users []userLimitBody `json:"users" doc:"The limits of people."`
 }
@@ -84,7 +84,7 @@ type limitsSet struct {
 	MaxAttempts          int   `json:"max_attempts"`
 	MaxAPIKeys           int   `json:"max_api_keys"`
 	MaxTeams             int   `json:"max_teams"`
-	limitNumbers
+	LimitNumbers
 }
 
 type currentUse struct {
@@ -92,7 +92,7 @@ type currentUse struct {
 	Spent  amountBody `json:"spent" doc:"In the month."`
 	Held   amountBody `json:"held" doc:"Set aside for runs that go on."`
 	Wallet walletBody `json:"wallet"`
-	limitUse
+	LimitUse
 }
 
 type spendUsed struct {
@@ -272,7 +272,7 @@ func (a *app) addRunLimits(ctx context.Context, org ids.Org, body *limitsBody) e
 	found := foundLimitsOf(limits, usages)
 	body.Quota = found.body(quota)
 	runs := found.own(org)
-	body.Limits.limitNumbers, body.Current.limitUse = runs.Limits, runs.Current
+	body.Limits.LimitNumbers, body.Current.LimitUse = runs.Limits, runs.Current
 	body.Teams, body.Users = found.teamsAndUsers(own)
 	return nil
 }

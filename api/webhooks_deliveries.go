@@ -35,7 +35,7 @@ func (a *app) routeDeliveries() {
 		id: "test-webhook", method: http.MethodPost, path: webhooksPath + "/{id}/test", tag: tagOrganization,
 		action: marketplace.ActWebhooksManage, status: http.StatusAccepted, summary: "Send a message of the type webhook.test",
 		description: "It is signed, sent and tried again like any other.",
-		problems:    []string{"organization_not_found", "webhook_not_found", "webhook_disabled"},
+		problems:    []string{"organization_not_found", "webhook_not_found", "webhook_disabled", "too_many_deliveries"},
 	}, a.testWebhook)
 	handle(a, route{
 		id: "list-deliveries", method: http.MethodGet, path: webhooksPath + "/{id}/deliveries", tag: tagOrganization,
@@ -51,7 +51,7 @@ func (a *app) routeDeliveries() {
 		id: "redeliver", method: http.MethodPost, path: webhooksPath + "/{id}/deliveries/{delivery}/redeliver", tag: tagOrganization,
 		action: marketplace.ActWebhooksManage, status: http.StatusAccepted, summary: "Send a message once more",
 		description: "Makes a delivery of its own, with the same body under a new webhook-id, so that a receiver that leaves out what it knows takes it.",
-		problems:    []string{"organization_not_found", "webhook_not_found", "delivery_not_found", "webhook_disabled"},
+		problems:    []string{"organization_not_found", "webhook_not_found", "delivery_not_found", "webhook_disabled", "too_many_deliveries"},
 	}, a.redeliver)
 }
 

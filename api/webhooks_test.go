@@ -114,6 +114,23 @@ func TestTooManyWebhooks(t *testing.T) {
 	f.requireCode(http.StatusConflict, "too_many_endpoints", f.post(webhooks, `{"url":"`+webhookURL+`"}`))
 }
 
+func TestTooManyDeliveries(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	path, _ := f.newWebhook(`{"url":"` + webhookURL + `"}`)
+	first := textAt(f.requireStatus(http.StatusAccepted, f.post(path+"/test", "")), "id")
+	d, err := f.server.Control.Delivery(t.Context(), ids.Delivery(first))
+	require.NoError(t, err)
+	to := product.Endpoint{ID: d.EndpointID, OrgID: d.OrgID}
+	for range product.MaxPendingDeliveries - 1 {
+		require.NoError(t, f.server.Control.CreateDelivery(t.Context(), product.NewDelivery(to, "", d.Event, d.Payload, d.CreatedAt)))
+	}
+	f.requireCode(http.StatusTooManyRequests, "too_many_deliveries", f.post(path+"/test", ""))
+	f.requireCode(http.StatusTooManyRequests, "too_many_deliveries", f.post(path+"/deliveries/"+first+"/redeliver", ""))
+	other, _ := f.newWebhook(`{"url":"` + webhookURL + `"}`)
+	f.requireStatus(http.StatusAccepted, f.post(other+"/test", ""))
+}
+
 func TestDeliveries(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

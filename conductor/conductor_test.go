@@ -143,15 +143,16 @@ func aClient(t *testing.T) *mocks.Client {
 
 func TestRelayOnce(t *testing.T) {
 	due := []product.Run{{ID: "run_1"}, {ID: "run_2"}, {ID: "run_3"}}
-	relay := func(c client.Client, store *runs) Outbox {
-		return RunOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))
+	relay := func(c client.Client, store *runs) error {
+		_, err := RunOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
+		return err
 	}
 	t.Run("all that is due", func(t *testing.T) {
 		c, store := aClient(t), &runs{due: due}
 		for _, run := range due {
 			starts(c, string(run.ID), nil).Once()
 		}
-		require.NoError(t, relay(c, store)(t.Context(), now))
+		require.NoError(t, relay(c, store))
 		require.Equal(t, []ids.Run{"run_1", "run_2", "run_3"}, store.dispatched)
 		require.Equal(t, []time.Duration{relayLease}, store.claimed)
 	})
@@ -159,7 +160,7 @@ func TestRelayOnce(t *testing.T) {
 		c, store := aClient(t), &runs{due: due}
 		starts(c, "run_1", nil).Once()
 		starts(c, "run_2", serviceerror.NewUnavailable("down")).Once()
-		require.Equal(t, fault.Unavailable, fault.KindOf(relay(c, store)(t.Context(), now)))
+		require.Equal(t, fault.Unavailable, fault.KindOf(relay(c, store)))
 		require.Equal(t, []ids.Run{"run_1"}, store.dispatched)
 	})
 	t.Run("a run that Temporal refuses does not stop the others", func(t *testing.T) {
@@ -167,11 +168,11 @@ func TestRelayOnce(t *testing.T) {
 		starts(c, "run_1", serviceerror.NewInvalidArgument("no")).Once()
 		starts(c, "run_2", nil).Once()
 		starts(c, "run_3", nil).Once()
-		require.NoError(t, relay(c, store)(t.Context(), now))
+		require.NoError(t, relay(c, store))
 		require.Equal(t, []ids.Run{"run_2", "run_3"}, store.dispatched)
 	})
 	t.Run("the store is away", func(t *testing.T) {
-		require.ErrorIs(t, relay(aClient(t), &runs{err: away})(t.Context(), now), away)
+		require.ErrorIs(t, relay(aClient(t), &runs{err: away}), away)
 	})
 }
 

@@ -14,8 +14,8 @@ import (
 
 // Outbox tells Temporal what is due of one kind of record. It is asked again and
 // again; in the normal case nothing is due, and it is one indexed query over no
-// rows.
-type Outbox func(ctx context.Context, now time.Time) error
+// rows. It says whether there may be more: then it is asked again at once.
+type Outbox func(ctx context.Context, now time.Time) (more bool, err error)
 
 // Relay tells Temporal what was stored but could not be said: runs to start, to
 // cancel and that were approved, slots that were handed over, and whatever else has
@@ -45,10 +45,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		for _, name := range slices.Sorted(maps.Keys(r.Outboxes)) {
-			if err := r.Outboxes[name](ctx, r.Now()); err != nil && ctx.Err() == nil {
-				r.Log.Warn("relay interrupted", "outbox", name, "error", err)
-			}
+		if r.look(ctx) && ctx.Err() == nil {
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -58,12 +56,25 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
+// look asks every outbox once, so that a full one does not hold up the others, and
+// reports whether one may have more.
+func (r *Relay) look(ctx context.Context) (more bool) {
+	for _, name := range slices.Sorted(maps.Keys(r.Outboxes)) {
+		left, err := r.Outboxes[name](ctx, r.Now())
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("relay interrupted", "outbox", name, "error", err)
+		}
+		more = more || left
+	}
+	return more
+}
+
 // RunOutbox is the outbox of runs.
 func RunOutbox(c *Conductor, runs product.RunStore, log *slog.Logger) Outbox {
-	return func(ctx context.Context, now time.Time) error {
+	return func(ctx context.Context, now time.Time) (bool, error) {
 		due, err := runs.ClaimDispatch(ctx, now, relayLease, relayBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		return each(ctx, log, due, func(r product.Run) (kind, id string) { return "run", string(r.ID) },
 			func(r product.Run) error { return Dispatch(ctx, c, runs, r) })
@@ -72,10 +83,10 @@ func RunOutbox(c *Conductor, runs product.RunStore, log *slog.Logger) Outbox {
 
 // SlotOutbox is the outbox of slots that were handed to runs in the queue.
 func SlotOutbox(c *Conductor, queue product.QueueStore, log *slog.Logger) Outbox {
-	return func(ctx context.Context, now time.Time) error {
+	return func(ctx context.Context, now time.Time) (bool, error) {
 		granted, err := queue.Granted(ctx, now, relayLease, relayBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		return each(ctx, log, granted, func(run ids.Run) (kind, id string) { return "slot_of_run", string(run) },
 			func(run ids.Run) error {
@@ -89,8 +100,8 @@ func SlotOutbox(c *Conductor, queue product.QueueStore, log *slog.Logger) Outbox
 
 // each says what is due, one by one. A record that Temporal refuses must not stop
 // those behind it; where Temporal or the store is away the lease brings the rest
-// back.
-func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (kind, id string), say func(T) error) error {
+// back. There may be more behind a full batch.
+func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (kind, id string), say func(T) error) (more bool, err error) {
 	for _, record := range due {
 		kind, id := name(record)
 		err := say(record)
@@ -99,11 +110,11 @@ func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (k
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		log.InfoContext(ctx, "relayed", kind+"_id", id)
 	}
-	return nil
+	return len(due) == relayBatch, nil
 }
 
 // Engine is what dispatching needs of a conductor.

@@ -43,10 +43,10 @@ func (c *Conductor) RolloutChanged(ctx context.Context, r product.Rollout) error
 // RolloutOutbox is the outbox of rollouts. Who changes one leaves it to the relay:
 // nobody waits for it.
 func RolloutOutbox(c *Conductor, rollouts product.RolloutStore, log *slog.Logger) Outbox {
-	return func(ctx context.Context, now time.Time) error {
+	return func(ctx context.Context, now time.Time) (bool, error) {
 		due, err := rollouts.DueRollouts(ctx, now, relayLease, relayBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		return each(ctx, log, due, func(r product.Rollout) (kind, id string) { return "rollout", string(r.ID) },
 			func(r product.Rollout) error { return sayRollout(ctx, c, rollouts, r) })

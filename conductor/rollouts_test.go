@@ -102,7 +102,7 @@ func TestRolloutOutbox(t *testing.T) {
 				c.On("SignalWorkflow", mock.Anything, "rol_1", "", workflows.SignalRolloutChanged, nil).Return(answer).Once()
 			}
 			tt.store.due = []product.Rollout{tt.rollout}
-			err := RolloutOutbox(New(c, "default"), &tt.store, slog.New(slog.DiscardHandler))(t.Context(), now)
+			_, err := RolloutOutbox(New(c, "default"), &tt.store, slog.New(slog.DiscardHandler))(t.Context(), now)
 			require.Equal(t, tt.want == "", err == nil, err)
 			if err != nil {
 				require.Equal(t, tt.want, fault.KindOf(err))

@@ -103,10 +103,10 @@ func scheduleOptions(s product.Schedule) client.ScheduleOptions {
 
 // ScheduleOutbox is the outbox of schedules.
 func ScheduleOutbox(c *Conductor, schedules product.ScheduleStore, log *slog.Logger) Outbox {
-	return func(ctx context.Context, now time.Time) error {
+	return func(ctx context.Context, now time.Time) (bool, error) {
 		due, err := schedules.DueSchedules(ctx, now, relayLease, relayBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		return each(ctx, log, due, func(s product.Schedule) (kind, id string) { return "schedule", string(s.ID) },
 			func(s product.Schedule) error {

@@ -151,7 +151,8 @@ func (p *plans) ScheduleDispatched(_ context.Context, seen product.Schedule) err
 
 func TestScheduleOutbox(t *testing.T) {
 	outbox := func(c *Conductor, p *plans) error {
-		return ScheduleOutbox(c, p, slog.New(slog.DiscardHandler))(t.Context(), now)
+		_, err := ScheduleOutbox(c, p, slog.New(slog.DiscardHandler))(t.Context(), now)
+		return err
 	}
 	t.Run("all that is due", func(t *testing.T) {
 		c, _, handle := aSchedule(t)

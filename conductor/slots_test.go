@@ -62,7 +62,7 @@ func TestSlotOutbox(t *testing.T) {
 			for i, answer := range tt.answers {
 				c.On("SignalWorkflow", mock.Anything, string(both[i]), "", workflows.SignalSlotFreed, nil).Return(answer).Once()
 			}
-			err := SlotOutbox(New(c, "default"), tt.queue, slog.New(slog.DiscardHandler))(t.Context(), now)
+			_, err := SlotOutbox(New(c, "default"), tt.queue, slog.New(slog.DiscardHandler))(t.Context(), now)
 			if tt.wantKind == "" {
 				require.NoError(t, err)
 			} else {

@@ -35,10 +35,10 @@ func (c *Conductor) StartDelivery(ctx context.Context, d product.Delivery) error
 
 // WebhookOutbox is the outbox of deliveries.
 func WebhookOutbox(c *Conductor, deliveries product.DeliveryStore, log *slog.Logger) Outbox {
-	return func(ctx context.Context, now time.Time) error {
+	return func(ctx context.Context, now time.Time) (bool, error) {
 		due, err := deliveries.DueDeliveries(ctx, now, relayLease, relayBatch)
 		if err != nil {
-			return err
+			return false, err
 		}
 		return each(ctx, log, due, func(d product.Delivery) (kind, id string) { return "delivery", string(d.ID) },
 			func(d product.Delivery) error {

@@ -60,6 +60,44 @@ func TestStartDelivery(t *testing.T) {
 	}
 }
 
+// TestFullOutbox: there may be more behind a full batch.
+func TestFullOutbox(t *testing.T) {
+	for due, more := range map[int]bool{0: false, relayBatch - 1: false, relayBatch: true} {
+		c, store := aClient(t), &deliveries{due: make([]product.Delivery, due)}
+		c.On("ExecuteWorkflow", mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(nil, nil).Maybe()
+		got, err := WebhookOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
+		require.NoError(t, err)
+		require.Equal(t, more, got, due)
+		require.Len(t, store.dispatched, due)
+	}
+}
+
+// TestRelayAsksAgainAtOnce: a full outbox does not wait for the next look, and the
+// others have their turn between its batches.
+func TestRelayAsksAgainAtOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var asked []string
+	relay := &Relay{
+		Outboxes: map[string]Outbox{
+			"a": func(context.Context, time.Time) (bool, error) {
+				asked = append(asked, "a")
+				return len(asked) < 5, nil
+			},
+			"b": func(context.Context, time.Time) (bool, error) {
+				asked = append(asked, "b")
+				if len(asked) == 6 {
+					cancel()
+				}
+				return false, away
+			},
+		},
+		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Interval: time.Hour,
+	}
+	require.NoError(t, relay.Run(ctx))
+	require.Equal(t, []string{"a", "b", "a", "b", "a", "b"}, asked)
+}
+
 func TestWebhookOutbox(t *testing.T) {
 	c, store := aClient(t), &deliveries{due: []product.Delivery{{ID: "msg_1"}, {ID: "msg_2"}, {ID: "msg_3"}, {ID: "msg_4"}}}
 	for id, answer := range map[string]error{
@@ -68,7 +106,7 @@ func TestWebhookOutbox(t *testing.T) {
 		options := mock.MatchedBy(func(o client.StartWorkflowOptions) bool { return o.ID == id })
 		c.On("ExecuteWorkflow", mock.Anything, options, mock.Anything, mock.Anything).Return(nil, answer).Once()
 	}
-	err := WebhookOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
+	_, err := WebhookOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
 	require.Equal(t, []ids.Delivery{"msg_1", "msg_3"}, store.dispatched, "what is refused stays due, and stops nobody")
 }

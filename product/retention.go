@@ -74,7 +74,8 @@ func (r Run) RetentionDue(now time.Time) (due []Body, next time.Time) {
 }
 
 // RemoveData records that the bodies whose time was over at a moment are removed,
-// and returns them. As the methods in run.go it may run more than once.
+// and returns them. What the agent said of its end goes with the first of output and
+// log: it is a part of both. As the methods in run.go it may run more than once.
 func (r *Run) RemoveData(now time.Time) ([]Body, *Event) {
 	due, next := r.RetentionDue(now)
 	if len(due) == 0 {
@@ -86,6 +87,9 @@ func (r *Run) RemoveData(now time.Time) ([]Body, *Event) {
 	if slices.Contains(due, BodyLog) {
 		r.Log = nil
 	}
+	if slices.Contains(due, BodyOutput) || slices.Contains(due, BodyLog) {
+		r.removeWords()
+	}
 	r.RetentionDueAt = next
 	if next.IsZero() {
 		r.DataRemovedAt = now
@@ -95,4 +99,22 @@ func (r *Run) RemoveData(now time.Time) ([]Body, *Event) {
 		names[i] = string(b)
 	}
 	return due, &Event{Type: EventDataRemoved, At: now, Message: "removed: " + strings.Join(names, ", ")}
+}
+
+// removeWords removes the messages of what ended by the agent itself, well or not:
+// in them may be what it wrote. Those of the others are the platform's.
+func (r *Run) removeWords() {
+	if saidByAgent(r.Reason) {
+		r.Message = ""
+	}
+	for i := range r.Attempts {
+		if saidByAgent(r.Attempts[i].Reason) {
+			r.Attempts[i].Message = ""
+		}
+	}
+}
+
+func saidByAgent(reason Reason) bool {
+	cause := RuleOf(reason).Cause
+	return cause == CauseAgent || cause == CauseNone
 }

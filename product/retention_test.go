@@ -103,3 +103,29 @@ func TestRemoveData(t *testing.T) {
 	require.Nil(t, event)
 	require.Equal(t, at(120), r.DataRemovedAt)
 }
+
+func TestRemoveDataTakesTheWordsOfTheAgent(t *testing.T) {
+	const agentError = Reason("agent_error")
+	for name, tt := range map[string]struct {
+		keep   Retention
+		reason Reason
+		want   []string // of the run, and of its attempts
+	}{
+		"with the output":              {Retention{Output: time.Second}, agentError, []string{"", "lost", ""}},
+		"with the log":                 {Retention{Log: time.Second}, agentError, []string{"", "lost", ""}},
+		"not with the input":           {Retention{Input: time.Second}, agentError, []string{"said", "lost", "said"}},
+		"also what it said of success": {Retention{Output: time.Second}, ReasonOK, []string{"", "lost", ""}},
+		"what others said stays":       {Retention{Output: time.Second, Log: time.Second}, ReasonCanceled, []string{"said", "lost", "said"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := begun(t, 2)
+			r.Plan.Retention = tt.keep
+			r.Attempts[0].Message = "lost" // the node was
+			require.NotNil(t, r.AttemptEnded(2, End{Reason: tt.reason, Message: "said"}, at(60)))
+			require.NotNil(t, r.Settle(tt.reason, "said", at(100)))
+			due, _ := r.RemoveData(at(101))
+			require.NotEmpty(t, due)
+			require.Equal(t, tt.want, []string{r.Message, r.Attempts[0].Message, r.Attempts[1].Message})
+		})
+	}
+}

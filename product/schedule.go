@@ -39,7 +39,19 @@ type Schedule struct {
 	// LastSkip is the last start that made no run; nil: there was none. It is no
 	// change of the schedule.
 	LastSkip *Skip
+	// Asked is what a change asks to be started besides; nil: nothing. It is written
+	// to the audit log, and neither stored nor loaded: see ScheduleStore.
+	Asked *Asked
 }
+
+// Asked are starts of a schedule that a person or a program asked for.
+type Asked struct {
+	From, To time.Time // of a backfill, both ends included
+	Overlap  Overlap   // of a backfill; empty: one start now
+}
+
+// Backfill reports whether the starts of a range were asked for.
+func (a Asked) Backfill() bool { return a.Overlap != "" }
 
 // AgentName returns the publisher and the name of the agent.
 func (s Schedule) AgentName() (publisher, name string) {

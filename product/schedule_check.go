@@ -43,7 +43,7 @@ func (s Schedule) Check() error {
 }
 
 // CheckBackfill returns fault.Invalid, schedule_invalid, for a range that lies in
-// the future, is too long, or has no start or too many.
+// the future or before all schedules, is too long, or has no start or too many.
 func (s Schedule) CheckBackfill(from, to time.Time, overlap Overlap, now time.Time) error {
 	var fields []fault.Field
 	wrong := func(pointer, message string) {
@@ -57,6 +57,8 @@ func (s Schedule) CheckBackfill(from, to time.Time, overlap Overlap, now time.Ti
 		wrong("/to", "must not be in the future")
 	case to.Before(from):
 		wrong("/to", "must not be before from")
+	case from.Year() < 1970:
+		wrong("/from", "must not be before 1970")
 	case to.Sub(from) > MaxBackfillRange:
 		wrong("/from", fmt.Sprintf("must be at most %d days before to", MaxBackfillRange/(24*time.Hour)))
 	default:

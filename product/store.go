@@ -118,7 +118,8 @@ type RunBodies interface {
 	// longest due first.
 	RetentionDue(ctx context.Context, now time.Time, limit int) ([]Run, error)
 	// DataRemoved records that the bodies of a run that were due at a time are
-	// removed; the input goes with it. The record stays.
+	// removed; the input goes with it, and with output or log the messages that may
+	// be the agent's, also from deliveries. The record stays.
 	DataRemoved(ctx context.Context, id ids.Run, at time.Time) error
 	// Children lists the runs that a run started, oldest first.
 	Children(ctx context.Context, parent ids.Run, after ids.Run, limit int) ([]Run, error)
@@ -211,11 +212,15 @@ type WebhookStore interface {
 	// open deliveries.
 	UpdateEndpoint(ctx context.Context, by audit.Actor, org ids.Org, id ids.Endpoint, change func(*Endpoint) error) (Endpoint, error)
 	DeleteEndpoint(ctx context.Context, by audit.Actor, org ids.Org, id ids.Endpoint, at time.Time) error
+	// RemoveRunEndpoints removes endpoints of runs that ended before a time and that
+	// have no deliveries any more, oldest first, and returns how many.
+	RemoveRunEndpoints(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // DeliveryStore keeps the messages to endpoints.
 type DeliveryStore interface {
-	// CreateDelivery stores a delivery: a test, or one that is sent again.
+	// CreateDelivery stores a delivery: a test, or one that is sent again; beyond
+	// MaxPendingDeliveries fault.RateLimited, too_many_deliveries.
 	CreateDelivery(ctx context.Context, d Delivery) error
 	// Delivery finds a delivery with its tries.
 	Delivery(ctx context.Context, id ids.Delivery) (Delivery, error)
@@ -245,7 +250,8 @@ type ScheduleStore interface {
 	// inputs.
 	Schedules(ctx context.Context, org ids.Org, before ids.Schedule, limit int) ([]Schedule, error)
 	// UpdateSchedule changes a schedule of an organization, and makes it due for
-	// dispatch where more than LastSkip is another. An error of change is returned
+	// dispatch where more than LastSkip is another. Starts that it asks for are in
+	// the audit log, also where nothing is another. An error of change is returned
 	// as it is.
 	UpdateSchedule(ctx context.Context, by audit.Actor, org ids.Org, id ids.Schedule, change func(*Schedule) error) (Schedule, error)
 	// DeleteSchedule marks a schedule as deleted, due for dispatch. Its runs stay.

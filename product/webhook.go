@@ -55,7 +55,7 @@ type Delivery struct {
 	OrgID      ids.Org
 	RunID      ids.Run // empty: a test
 	Event      WebhookEvent
-	Payload    []byte // JSON, the same in every try
+	Payload    []byte // JSON, the same in every try until data of the run is removed
 	Status     DeliveryStatus
 	Tries      []DeliveryTry // oldest first
 	CreatedAt  time.Time
@@ -69,7 +69,7 @@ type DeliveryStatus string
 const (
 	DeliveryPending   DeliveryStatus = "pending"
 	DeliveryDelivered DeliveryStatus = "delivered"
-	DeliveryFailed    DeliveryStatus = "failed" // not within its time, or the endpoint is gone
+	DeliveryFailed    DeliveryStatus = "failed" // not within its time, too many before it, or the endpoint is gone
 )
 
 // DeliveryTry is one request to an endpoint.
@@ -102,6 +102,9 @@ func (a WebhookAnswer) Gone() bool { return a.StatusCode == statusGone }
 const (
 	MaxEndpoints  = 20   // of an organization, without those of runs
 	MaxWebhookURL = 2000 // bytes
+	// MaxPendingDeliveries is how many deliveries to an endpoint may be pending.
+	// Those made at the same moment do not see each other, and may exceed it.
+	MaxPendingDeliveries = 1000
 	// DeliveryTime is how long a delivery is tried.
 	DeliveryTime = 24 * time.Hour
 	// DeliveryKept is how long a delivery is kept.

@@ -9,6 +9,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/product"
 )
@@ -74,32 +75,45 @@ func deliveriesFromRows(rows []deliveryRow) []product.Delivery {
 	return deliveries
 }
 
+// crowded is whether as many deliveries to the endpoint e are pending as may be. It
+// reads no more of them than that.
+const crowded = `EXISTS (
+    SELECT 1 FROM webhook_deliveries d WHERE d.endpoint_id = e.id AND d.status = 'pending' LIMIT 1 OFFSET ?
+)`
+
 // endpointsOfRun finds who may be told of a run: the endpoints of its organization
 // and its own.
 const endpointsOfRun = `
-SELECT id, events FROM webhook_endpoints
-WHERE org_id = ? AND run_id IN ('', ?) AND NOT disabled`
+SELECT e.id, e.events, ` + crowded + ` AS crowded FROM webhook_endpoints e
+WHERE e.org_id = ? AND e.run_id IN ('', ?) AND NOT e.disabled`
 
 // storeDeliveries stores the messages that follow from a change of a run, in the
 // transaction that makes it. Most changes have none, and most organizations no
-// endpoint.
+// endpoint. A message that is one too many has failed at once: the run does not
+// wait for it, and the log of the endpoint tells of it.
 func storeDeliveries(tx *gorm.DB, before product.Status, r product.Run) error {
 	event, happened := product.WebhookEventOf(before, r)
 	if event == "" {
 		return nil
 	}
-	var endpoints []endpointRow
-	if err := tx.Raw(endpointsOfRun, r.OrgID, r.ID).Scan(&endpoints).Error; err != nil {
+	var endpoints []struct {
+		Endpoint endpointRow `gorm:"embedded"`
+		Crowded  bool
+	}
+	if err := tx.Raw(endpointsOfRun, product.MaxPendingDeliveries-1, r.OrgID, r.ID).Scan(&endpoints).Error; err != nil {
 		return err
 	}
 	var rows []deliveryRow
-	for _, endpoint := range endpoints {
-		if !endpointFromRow(endpoint).Wants(event) {
+	for _, to := range endpoints {
+		if !endpointFromRow(to.Endpoint).Wants(event) {
 			continue
 		}
 		row := rowFromDelivery(product.NewDelivery(
-			product.Endpoint{ID: ids.Endpoint(endpoint.ID), OrgID: r.OrgID}, r.ID, event, product.RunPayload(event, r, happened), happened))
+			product.Endpoint{ID: ids.Endpoint(to.Endpoint.ID), OrgID: r.OrgID}, r.ID, event, product.RunPayload(event, r, happened), happened))
 		row.DispatchDueAt = row.CreatedAt
+		if to.Crowded {
+			row.Status, row.EndedAt, row.DispatchDueAt = string(product.DeliveryFailed), row.CreatedAt, stamp{}
+		}
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -108,12 +122,23 @@ func storeDeliveries(tx *gorm.DB, before product.Status, r product.Run) error {
 	return tx.Create(&rows).Error
 }
 
+const crowdedEndpoint = `SELECT ` + crowded + ` FROM webhook_endpoints e WHERE e.id = ?`
+
 // CreateDelivery implements product.DeliveryStore.
 func (s *Product) CreateDelivery(ctx context.Context, d product.Delivery) error {
-	row := rowFromDelivery(d)
-	row.DispatchDueAt = row.CreatedAt
-	err := s.db.write.WithContext(ctx).Create(&row).Error
-	return s.db.interpret(err, "create delivery "+row.ID)
+	return s.db.change(ctx, "create delivery "+string(d.ID), func(tx *gorm.DB) error {
+		var full bool
+		if err := tx.Raw(crowdedEndpoint, product.MaxPendingDeliveries-1, d.EndpointID).Scan(&full).Error; err != nil {
+			return err
+		}
+		if full {
+			return fault.Newf(fault.RateLimited, "too_many_deliveries",
+				"%d messages to the webhook are on their way; try again when some have ended", product.MaxPendingDeliveries)
+		}
+		row := rowFromDelivery(d)
+		row.DispatchDueAt = row.CreatedAt
+		return tx.Create(&row).Error
+	})
 }
 
 // Delivery implements product.DeliveryStore. The delivery is read before its

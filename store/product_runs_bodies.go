@@ -109,8 +109,12 @@ func (s *Runs) RetentionDue(ctx context.Context, now time.Time, limit int) ([]pr
 	return runs, nil
 }
 
+// retellEnd has the messages about the end of a run say what its record says now.
+const retellEnd = `UPDATE webhook_deliveries SET payload = ? WHERE run_id = ? AND run_id <> '' AND event = ?`
+
 // DataRemoved implements product.RunBodies. The input is not kept beside the
-// database: it is removed here.
+// database: it is removed here, and so is what webhooks are told of the agent's
+// message. Those that are on their way arrive without it.
 func (s *Runs) DataRemoved(ctx context.Context, id ids.Run, when time.Time) error {
 	var removed []product.Body
 	remove := func(r *product.Run) ([]*product.Event, error) {
@@ -118,13 +122,19 @@ func (s *Runs) DataRemoved(ctx context.Context, id ids.Run, when time.Time) erro
 		removed, event = r.RemoveData(when)
 		return []*product.Event{event}, nil
 	}
-	removeInput := func(tx *gorm.DB, _ *runChange) (func() error, error) {
-		if !slices.Contains(removed, product.BodyInput) {
+	removeBodies := func(tx *gorm.DB, c *runChange) (func() error, error) {
+		if slices.Contains(removed, product.BodyInput) {
+			if err := tx.Where("run_id = ?", id).Delete(&inputRow{}).Error; err != nil {
+				return nothing, err
+			}
+		}
+		if c.run.Message == c.row.Message {
 			return nothing, nil
 		}
-		return nothing, tx.Where("run_id = ?", id).Delete(&inputRow{}).Error
+		payload := product.RunPayload(product.WebhookRunEnded, c.run, c.run.FinishedAt)
+		return nothing, tx.Exec(retellEnd, string(payload), id, product.WebhookRunEnded).Error
 	}
-	_, err := s.db.updateRun(ctx, "remove data of run "+string(id), id, remove, removeInput)
+	_, err := s.db.updateRun(ctx, "remove data of run "+string(id), id, remove, removeBodies)
 	return err
 }
 

@@ -95,7 +95,7 @@ func (s *Product) UpdateSchedule(ctx context.Context, by audit.Actor, org ids.Or
 		// What no change may touch.
 		after.ID, after.OrgID, after.CreatedAt = before.ID, before.OrgID, before.CreatedAt
 		after.Revision, after.DispatchDueAt = before.Revision, before.DispatchDueAt
-		if result, err = s.storeSchedule(tx, by, before, after); err != nil {
+		if result, err = s.storeSchedule(tx, by, before, after, sch.Asked); err != nil {
 			return err
 		}
 		result.Input = sch.Input
@@ -108,33 +108,47 @@ func (s *Product) UpdateSchedule(ctx context.Context, by audit.Actor, org ids.Or
 }
 
 // storeSchedule writes the difference between two rows, and returns what is stored
-// then. A skipped start is no change: it has no revision and no audit entry.
-func (s *Product) storeSchedule(tx *gorm.DB, by audit.Actor, before, after scheduleRow) (product.Schedule, error) {
-	same := after
+// then. A skipped start is no change: it has no revision and no audit entry. A start
+// that was asked for has an entry, and a revision only with a change.
+func (s *Product) storeSchedule(tx *gorm.DB, by audit.Actor, before, after scheduleRow, asked *product.Asked) (product.Schedule, error) {
+	same, when := after, after.UpdatedAt.t
 	same.UpdatedAt, same.LastSkip = before.UpdatedAt, before.LastSkip
 	if changed := !reflect.DeepEqual(before, same); !changed {
 		after.UpdatedAt = before.UpdatedAt
 		if err := tx.Select("LastSkip").Updates(&after).Error; err != nil {
 			return product.Schedule{}, err
 		}
-		return scheduleFromRow(after)
+		if asked == nil {
+			return scheduleFromRow(after)
+		}
+	} else {
+		after.Revision++
+		after.DispatchDueAt = dueSchedule(before, after.UpdatedAt)
+		if err := tx.Select("*").Omit("id", "org_id", "created_at").Updates(&after).Error; err != nil {
+			return product.Schedule{}, err
+		}
 	}
-	after.Revision++
-	after.DispatchDueAt = dueSchedule(before, after.UpdatedAt)
-	if err := tx.Select("*").Omit("id", "org_id", "created_at").Updates(&after).Error; err != nil {
-		return product.Schedule{}, err
-	}
-	action := "schedule.update"
-	switch {
-	case after.Paused && !before.Paused:
-		action = "schedule.pause"
-	case before.Paused && !after.Paused:
-		action = "schedule.resume"
-	}
-	if err := writeAudit(tx, by, ids.Org(after.OrgID), action, after.ID, before.entry(), after.entry(), after.UpdatedAt.t); err != nil {
+	entry := after.entry()
+	entry.Asked = askedEntryOf(asked)
+	if err := writeAudit(tx, by, ids.Org(after.OrgID), scheduleAction(before, after, asked), after.ID, before.entry(), entry, when); err != nil {
 		return product.Schedule{}, err
 	}
 	return scheduleFromRow(after)
+}
+
+// scheduleAction is what a change of a schedule is called in the audit log.
+func scheduleAction(before, after scheduleRow, asked *product.Asked) string {
+	switch {
+	case asked != nil && asked.Backfill():
+		return "schedule.backfill"
+	case asked != nil:
+		return "schedule.trigger"
+	case after.Paused && !before.Paused:
+		return "schedule.pause"
+	case before.Paused && !after.Paused:
+		return "schedule.resume"
+	}
+	return "schedule.update"
 }
 
 // dueSchedule is when a changed schedule is due. Where it is due anyway the time

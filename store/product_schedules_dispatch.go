@@ -67,18 +67,18 @@ var maxCostOf = map[dialect]string{
 	sqliteDialect:   `json_extract(r.request, '$.max_cost.micros')`,
 }
 
-// sumSchedule reads the part of runs_schedule_idx between two identifiers, and the
-// hold of each run.
+// sumSchedule reads the part of runs_schedule_idx since an identifier, until a time,
+// and the hold of each run.
 func sumSchedule(d dialect) string {
 	return `
 SELECT CAST(COALESCE(SUM(CASE WHEN r.finished_at IS NOT NULL THEN r.cost_micros
     ELSE COALESCE(h.amount_micros, ` + maxCostOf[d] + `, 0) END), 0) AS bigint) AS micros
 FROM runs AS r LEFT JOIN holds AS h ON h.run_id = r.id AND h.settled_at IS NULL
-WHERE r.schedule_id = ? AND r.schedule_id <> '' AND r.id >= ? AND r.id < ?`
+WHERE r.schedule_id = ? AND r.schedule_id <> '' AND r.id >= ? AND r.created_at < ?`
 }
 
 // ScheduleSpend implements product.ScheduleStore. The identifier of a run says
-// when it was created.
+// when it was created, at the earliest.
 func (s *Product) ScheduleSpend(ctx context.Context, id ids.Schedule, month time.Time) (int64, error) {
 	micros, err := s.db.scheduleSpend(s.db.read.WithContext(ctx), id, month)
 	return micros, s.db.interpret(err, "sum up runs of schedule "+string(id))
@@ -86,8 +86,8 @@ func (s *Product) ScheduleSpend(ctx context.Context, id ids.Schedule, month time
 
 func (db *DB) scheduleSpend(tx *gorm.DB, id ids.Schedule, month time.Time) (micros int64, err error) {
 	since := product.BudgetMonth(month)
-	first, next := ids.Earliest[ids.Run](ids.PrefixRun, since), ids.Earliest[ids.Run](ids.PrefixRun, since.AddDate(0, 1, 0))
-	err = tx.Raw(sumSchedule(db.dialect), id, first, next).Scan(&micros).Error
+	first := ids.Earliest[ids.Run](ids.PrefixRun, since)
+	err = tx.Raw(sumSchedule(db.dialect), id, first, at(since.AddDate(0, 1, 0))).Scan(&micros).Error
 	return micros, err
 }
 

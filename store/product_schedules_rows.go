@@ -122,9 +122,25 @@ type scheduleEntry struct {
 	PauseReason string          `json:"pause_reason,omitempty"`
 	Budget      amountDocument  `json:"budget,omitzero"`
 	Revision    int64           `json:"revision"`
+	Asked       *askedEntry     `json:"asked,omitempty"` // of a backfill
+}
+
+// askedEntry are the starts of a backfill in the audit log.
+type askedEntry struct {
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Overlap string    `json:"overlap"`
+}
+
+// askedEntryOf is nil for what has no range.
+func askedEntryOf(asked *product.Asked) *askedEntry {
+	if asked == nil || !asked.Backfill() {
+		return nil
+	}
+	return &askedEntry{at(asked.From).t, at(asked.To).t, string(asked.Overlap)}
 }
 
 func (r scheduleRow) entry() scheduleEntry {
 	return scheduleEntry{r.Name, r.KeyID, r.UserID, r.Agent, r.Version, *r.Request.value, r.Cron, r.TimeZone, r.Overlap,
-		r.Paused, r.PauseReason, amountDocument{r.BudgetMicros, r.BudgetCurrency}, r.Revision}
+		r.Paused, r.PauseReason, amountDocument{r.BudgetMicros, r.BudgetCurrency}, r.Revision, nil}
 }

@@ -237,6 +237,35 @@ func TestGone(t *testing.T) {
 	require.Empty(t, p.delivery(t, again.ID).Tries)
 }
 
+// TestMovedMeanwhile: an owner who changes the address before the old one says that
+// it is gone keeps the webhook, and the message goes to the new one.
+func TestMovedMeanwhile(t *testing.T) {
+	p := newPlatform(t)
+	var d product.Delivery
+	var asked []string
+	r := receive(t, nil)
+	r.answer = func(w http.ResponseWriter, request *http.Request) {
+		asked = append(asked, request.URL.Path)
+		if request.URL.Path == "/moved" {
+			return
+		}
+		_, err := p.db.Product().UpdateEndpoint(context.Background(), setUp, p.org, d.EndpointID, func(e *product.Endpoint) error {
+			e.URL = r.URL + "/moved"
+			return nil
+		})
+		if err == nil {
+			w.WriteHeader(http.StatusGone)
+		}
+	}
+	_, d = p.endRun(t, r)
+	end, _ := p.deliver(t, d)
+	require.Equal(t, product.DeliveryDelivered, end)
+	require.Equal(t, []string{"/hooks", "/moved"}, asked)
+	e, err := p.db.Product().Endpoint(t.Context(), d.EndpointID)
+	require.NoError(t, err)
+	require.False(t, e.Disabled)
+}
+
 // TestDeletedMeanwhile: an endpoint that is deleted between two tries is told
 // nothing more.
 func TestDeletedMeanwhile(t *testing.T) {

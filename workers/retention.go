@@ -23,15 +23,18 @@ type Blobs interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// Messages is what keeps the messages of webhooks, see product.DeliveryStore.
+// Messages is what keeps the messages of webhooks, and the webhooks of runs, see
+// product.DeliveryStore and product.WebhookStore.
 type Messages interface {
 	RemoveDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
+	RemoveRunEndpoints(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Retention removes the bodies of runs whose time is over: first those in the blob
 // store, then, with the input, what the record says of them. A worker that dies in
 // between leaves the run due, and another one does all of it again. Any number of
-// workers may do so at once. It also removes old messages of webhooks.
+// workers may do so at once. It also removes old messages of webhooks, and the
+// webhooks of runs that ended as long ago.
 type Retention struct {
 	Runs     Bodies
 	Blobs    Blobs
@@ -49,14 +52,16 @@ const retentionInterval = time.Minute
 func (r *Retention) Run(ctx context.Context) error {
 	return repeat(ctx, r.Interval, retentionInterval, func(ctx context.Context) {
 		r.once(ctx)
-		r.messages(ctx)
+		r.old(ctx, r.Messages.RemoveDeliveries)
+		r.old(ctx, r.Messages.RemoveRunEndpoints) // those that have no messages any more
 	})
 }
 
-// messages removes old messages, until fewer were due than are removed at once.
-func (r *Retention) messages(ctx context.Context) {
+// old removes what is older than messages are kept, until less was due than is
+// removed at once.
+func (r *Retention) old(ctx context.Context, remove func(ctx context.Context, before time.Time, limit int) (int, error)) {
 	for ctx.Err() == nil {
-		n, err := r.Messages.RemoveDeliveries(ctx, r.Now().Add(-product.DeliveryKept), choreBatch)
+		n, err := remove(ctx, r.Now().Add(-product.DeliveryKept), choreBatch)
 		if err != nil {
 			r.warn(ctx, err)
 		}

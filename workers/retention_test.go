@@ -73,7 +73,7 @@ func left(id ids.Run, keep product.Retention) product.Run {
 func aRetention(b *bodies) (*Retention, *bytes.Buffer) {
 	var log bytes.Buffer
 	return &Retention{
-		Runs: b, Blobs: b, Interval: time.Millisecond,
+		Runs: b, Blobs: b, Messages: &oldMessages{}, Interval: time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), Now: func() time.Time { return now },
 	}, &log
 }
@@ -128,11 +128,13 @@ func TestRetentionGoesOnUntilNothingIsDue(t *testing.T) {
 	require.Len(t, b.did, 2*choreBatch+1)
 }
 
-// oldMessages keeps so many messages that are due.
+// oldMessages keeps so many messages and webhooks of runs that are due. ends is
+// called when there are no webhooks any more.
 type oldMessages struct {
-	left   int
-	before time.Time
-	err    error
+	left, endpoints int
+	before          time.Time
+	err             error
+	ends            context.CancelFunc
 }
 
 func (m *oldMessages) RemoveDeliveries(_ context.Context, before time.Time, limit int) (int, error) {
@@ -142,18 +144,54 @@ func (m *oldMessages) RemoveDeliveries(_ context.Context, before time.Time, limi
 	return n, m.err
 }
 
-func TestOldMessagesAreRemoved(t *testing.T) {
-	r, log := aRetention(&bodies{})
-	messages := &oldMessages{left: 2*choreBatch + 1}
-	r.Messages = messages
-	r.messages(t.Context())
-	require.Zero(t, messages.left)
-	require.Equal(t, product.DeliveryKept, r.Now().Sub(messages.before))
-	require.Empty(t, log.String())
+func (m *oldMessages) RemoveRunEndpoints(_ context.Context, before time.Time, limit int) (int, error) {
+	if m.left > 0 {
+		return 0, errors.New("there are messages left")
+	}
+	m.before = before
+	n := min(m.endpoints, limit)
+	if m.endpoints -= n; m.endpoints == 0 && m.ends != nil {
+		m.ends()
+	}
+	return n, m.err
+}
 
-	r.Messages = &oldMessages{err: errors.New("away")}
-	r.messages(t.Context())
-	require.Contains(t, log.String(), "away")
+func TestOldMessagesAreRemoved(t *testing.T) {
+	for name, of := range map[string]func(*oldMessages) (*int, func(context.Context, time.Time, int) (int, error)){
+		"messages": func(m *oldMessages) (*int, func(context.Context, time.Time, int) (int, error)) {
+			return &m.left, m.RemoveDeliveries
+		},
+		"webhooks of runs": func(m *oldMessages) (*int, func(context.Context, time.Time, int) (int, error)) {
+			return &m.endpoints, m.RemoveRunEndpoints
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, log := aRetention(&bodies{})
+			messages := &oldMessages{}
+			left, remove := of(messages)
+			*left = 2*choreBatch + 1
+			r.old(t.Context(), remove)
+			require.Zero(t, *left)
+			require.Equal(t, product.DeliveryKept, r.Now().Sub(messages.before))
+			require.Empty(t, log.String())
+
+			messages.err = errors.New("away")
+			r.old(t.Context(), remove)
+			require.Contains(t, log.String(), "away")
+		})
+	}
+}
+
+// The webhooks of runs go after their messages.
+func TestRetentionRemovesBoth(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	r, log := aRetention(&bodies{})
+	messages := &oldMessages{left: 1, endpoints: 1, ends: stop}
+	r.Messages = messages
+	require.NoError(t, r.Run(ctx))
+	require.Zero(t, messages.left)
+	require.Zero(t, messages.endpoints)
+	require.Empty(t, log.String())
 }
 
 // A worker that dies between the two steps leaves the run due.

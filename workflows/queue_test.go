@@ -129,3 +129,17 @@ func TestLimitReachedIsRejected(t *testing.T) {
 	require.Equal(t, product.StatusRejected, result.Status)
 	require.Equal(t, "5 runs a day", b.settledAs(t, product.ReasonLimitReached).Message)
 }
+
+func TestPolicyThatWasTightenedRejects(t *testing.T) {
+	b := setup(t)
+	b.slots(
+		activities.Slot{Queued: true, Position: 1, Reason: "x", QueueDeadline: b.Now().Add(time.Hour)},
+		activities.Slot{DeniedKind: "forbidden", DeniedCode: "policy_denied", DeniedMessage: "not this agent"},
+	)
+	b.RegisterDelayedCallback(b.frees, 10*time.Second)
+	result, err := b.run(t)
+	require.NoError(t, err)
+	require.Equal(t, product.StatusRejected, result.Status)
+	require.Equal(t, "not this agent", b.settledAs(t, product.ReasonPolicyDenied).Message)
+	b.AssertNotCalled(t, "CreateJob", mock.Anything, mock.Anything)
+}

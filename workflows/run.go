@@ -224,7 +224,8 @@ func (r *agentRun) admit(ctx workflow.Context) (ending, bool, error) {
 	return ending{}, false, err
 }
 
-// denied is the ending of a run that its rights, its money or a limit do not allow.
+// denied is the ending of a run that its rights, its money, a limit or a policy do
+// not allow.
 func (r *agentRun) denied(f *fault.Error) ending {
 	r.log.Info("start denied", "kind", string(f.Kind), "code", f.Code)
 	switch {
@@ -232,6 +233,8 @@ func (r *agentRun) denied(f *fault.Error) ending {
 		return ending{product.ReasonPaymentRequired, f.Message}
 	case f.Code == product.CodeLimitReached:
 		return ending{product.ReasonLimitReached, f.Message}
+	case f.Code == string(product.ReasonPolicyDenied):
+		return ending{product.ReasonPolicyDenied, f.Message}
 	}
 	return ending{product.ReasonNotEntitled, f.Message}
 }

@@ -91,6 +91,20 @@ func TestDeliveryIsGivenUpInTheEnd(t *testing.T) {
 	require.Greater(t, last+activities.LongestDeliveryPause, product.DeliveryTime, "there was time for no other one")
 }
 
+// TestDeliveryThatWaitsForItsTurn: however often it is not its turn, an endpoint has
+// its day.
+func TestDeliveryThatWaitsForItsTurn(t *testing.T) {
+	m := newMessage(t, func(try int) (activities.DeliverResult, error) {
+		if try <= 1000 {
+			return activities.DeliverResult{}, notYet(time.Minute)
+		}
+		return activities.DeliverResult{Status: product.DeliveryDelivered}, nil
+	})
+	require.Equal(t, product.DeliveryDelivered, m.run(t))
+	require.Len(t, m.tries, 1001)
+	require.Empty(t, m.ends)
+}
+
 func TestDeliveryThatNoRetryMends(t *testing.T) {
 	m := newMessage(t, func(int) (activities.DeliverResult, error) {
 		return activities.DeliverResult{}, fails("not_found", "no")

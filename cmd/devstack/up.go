@@ -131,6 +131,8 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		ManageNamespace: true,
 		Limits:          product.DefaultLimits(),
 		SmokeAgent:      examplesOrg + "/hello",
+		// For a receiver of webhooks on this computer.
+		WebhookInsecure: os.Getenv("AGENTMARKET_WEBHOOK_INSECURE") == "true",
 		// The examples were loaded into the node; only pushed ones have a
 		// registry.
 		PreloadedImages: []string{cmp.Or(o.imagePrefix, strings.TrimSuffix(imageRepository, "/"))},

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,17 @@ func (w world) left(t *testing.T, keep product.Retention, at time.Time) product.
 		end := r.AttemptEnded(1, product.End{Reason: product.ReasonOK}, at)
 		r.Output, r.Log = &product.Blob{Key: "output", Size: 1}, &product.Blob{Key: "log", Size: 1}
 		return []*product.Event{begin, started, end, r.Settle(product.ReasonOK, "", at)}, err
+	})
+}
+
+// said is a run that the agent ended with a message of its own.
+func (w world) said(t *testing.T, keep product.Retention, message string) product.Run {
+	t.Helper()
+	run := w.planned(t, keep, "")
+	return w.update(t, run.ID, func(r *product.Run) ([]*product.Event, error) {
+		begin, err := r.BeginAttempt(1, start)
+		end := r.AttemptEnded(1, product.End{Reason: "agent_error", Message: message}, start)
+		return []*product.Event{begin, end, r.Settle("agent_error", message, start)}, err
 	})
 }
 
@@ -199,6 +211,38 @@ var retentionTests = []testCase{
 		_, err = s.Runs.Input(t.Context(), run.ID)
 		requireFault(t, err, fault.NotFound, "data_removed")
 	}},
+	{"what the agent said goes with the output, and from messages about it", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		w.endpoint(t)
+		run := w.said(t, product.Retention{Input: time.Hour, Output: 2 * time.Hour}, "a word of the agent")
+		other := w.said(t, product.Retention{}, "a word of the agent")
+		told := map[ids.Run]product.Delivery{}
+		for _, d := range w.dueDeliveries(t, after(time.Hour)) {
+			told[d.RunID] = d
+		}
+		again := product.NewDelivery(product.Endpoint{ID: told[run.ID].EndpointID, OrgID: w.org.ID}, run.ID,
+			product.WebhookRunEnded, told[run.ID].Payload, start)
+		require.NoError(t, s.Control.CreateDelivery(t.Context(), again))
+		require.NoError(t, s.Control.RecordTry(t.Context(), again.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
+		payload := func(id ids.Delivery) string { return string(w.delivery(t, id).Payload) }
+
+		require.NoError(t, s.Bodies.DataRemoved(t.Context(), run.ID, after(time.Hour)))
+		got, err := s.Runs.Run(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.Equal(t, "a word of the agent", got.Message, "the output is still there")
+		require.Equal(t, string(told[run.ID].Payload), payload(told[run.ID].ID))
+
+		require.NoError(t, s.Bodies.DataRemoved(t.Context(), run.ID, after(2*time.Hour)))
+		got, err = s.Runs.Run(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.Empty(t, got.Message)
+		require.Empty(t, got.Attempts[0].Message)
+		silent := strings.Replace(string(told[run.ID].Payload), "a word of the agent", "", 1)
+		require.Equal(t, silent, payload(told[run.ID].ID), "on its way")
+		require.Equal(t, silent, payload(again.ID), "delivered")
+		require.Equal(t, product.DeliveryPending, w.delivery(t, told[run.ID].ID).Status)
+		require.Equal(t, string(told[other.ID].Payload), payload(told[other.ID].ID))
+	}},
 	{"what is not there is not found", func(t *testing.T, s Stores) {
 		_, err := s.Runs.Input(t.Context(), "run_none")
 		requireFault(t, err, fault.NotFound, "run_not_found")
@@ -275,4 +319,6 @@ func (w world) fillBodies(t *testing.T) {
 	require.NoError(t, w.Bodies.DataRemoved(ctx, due[0].ID, after(2*time.Minute)))
 	_, err = w.Runs.Input(ctx, due[0].ID)
 	requireFault(t, err, fault.NotFound, "data_removed")
+	said := w.said(t, product.Retention{Output: time.Minute}, "why it ended")
+	require.NoError(t, w.Bodies.DataRemoved(ctx, said.ID, after(2*time.Minute)))
 }

@@ -33,11 +33,16 @@ func (w world) requireDelivery(t *testing.T, want product.Delivery) {
 	requireSame(t, want, w.delivery(t, want.ID))
 }
 
-func (w world) claimDeliveries(t *testing.T, now time.Time) []ids.Delivery {
+func (w world) dueDeliveries(t *testing.T, now time.Time) []product.Delivery {
 	t.Helper()
 	due, err := w.Control.DueDeliveries(t.Context(), now, lease, 100)
 	require.NoError(t, err)
-	return deliveryIDs(due)
+	return due
+}
+
+func (w world) claimDeliveries(t *testing.T, now time.Time) []ids.Delivery {
+	t.Helper()
+	return deliveryIDs(w.dueDeliveries(t, now))
 }
 
 func deliveryIDs(deliveries []product.Delivery) []ids.Delivery {
@@ -147,6 +152,42 @@ var deliveryTests = []testCase{
 		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID))
 		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID), "a second time is harmless")
 		require.Equal(t, []ids.Delivery{second.ID}, w.claimDeliveries(t, after(lease)))
+	}},
+	{"an endpoint has so many pending deliveries, and no more", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		crowded, beside := w.endpoint(t), w.endpoint(t)
+		first := w.deliver(t, crowded)
+		for range product.MaxPendingDeliveries - 2 {
+			w.deliver(t, crowded)
+		}
+		settle := func() map[ids.Endpoint]product.Delivery {
+			run := w.create(t, w.queued(start))
+			w.settle(t, run.ID, product.ReasonOK, after(time.Minute))
+			told := map[ids.Endpoint]product.Delivery{}
+			for _, e := range []product.Endpoint{crowded, beside} {
+				last, err := s.Control.Deliveries(t.Context(), e.ID, "", 1)
+				require.NoError(t, err)
+				require.Equal(t, run.ID, last[0].RunID)
+				told[e.ID] = last[0]
+			}
+			return told
+		}
+		require.Equal(t, product.DeliveryPending, settle()[crowded.ID].Status, "the last that fits")
+
+		more := product.NewDelivery(crowded, "", product.WebhookTest, []byte("{}"), start)
+		requireFault(t, s.Control.CreateDelivery(t.Context(), more), fault.RateLimited, "too_many_deliveries")
+		_, err := s.Control.Delivery(t.Context(), more.ID)
+		requireFault(t, err, fault.NotFound, "delivery_not_found")
+		told := settle()
+		require.Equal(t, product.DeliveryFailed, told[crowded.ID].Status)
+		require.Equal(t, stored(after(time.Minute)), told[crowded.ID].EndedAt)
+		require.Equal(t, product.DeliveryPending, told[beside.ID].Status, "the other endpoint has nothing to do with it")
+		due, err := s.Control.DueDeliveries(t.Context(), after(time.Hour), lease, 2*product.MaxPendingDeliveries)
+		require.NoError(t, err)
+		require.Len(t, due, product.MaxPendingDeliveries+2, "nobody starts what has failed")
+
+		require.NoError(t, s.Control.RecordTry(t.Context(), first.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
+		require.NoError(t, s.Control.CreateDelivery(t.Context(), more), "one has ended")
 	}},
 	{"rivals never claim the same delivery", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,7 @@ const (
 	scheduleAudit2 = `{` + scheduleAudit + `"cron":"@daily","revision":2}`
 	scheduleAudit3 = `{` + scheduleAudit + `"cron":"@daily","paused":true,"pause_reason":"holidays","revision":3}`
 	scheduleAudit4 = `{` + scheduleAudit + `"cron":"@daily","revision":4}`
+	scheduleAsked  = `"asked":{"from":"2026-03-01T07:30:15.123456Z","to":"2026-03-01T08:30:15.123456Z","overlap":"allow"}`
 )
 
 var scheduleTests = []testCase{
@@ -177,6 +179,31 @@ var scheduleTests = []testCase{
 		requireSame(t, sch, got)
 		require.Empty(t, w.due(t, after(24*time.Hour)))
 		require.Equal(t, []string{"schedule.create " + string(sch.ID)}, actions(t, s, w.org.ID, auditOf(string(sch.ID))))
+	}},
+	{"starts that were asked for are in the audit log", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		sch := w.scheduled(t, nil)
+		w.told(t, sch)
+		asked := product.Asked{From: start.Add(-time.Hour), To: start, Overlap: product.OverlapAllow}
+		again := w.reschedule(t, sch.ID, func(s *product.Schedule) { s.Asked, s.UpdatedAt = &product.Asked{}, after(time.Minute) })
+		requireSame(t, sch, again)
+		again = w.reschedule(t, sch.ID, func(s *product.Schedule) { s.Asked, s.UpdatedAt = &asked, after(2*time.Minute) })
+		requireSame(t, sch, again)
+		require.Empty(t, w.due(t, after(24*time.Hour)), "the schedule is the same")
+
+		taken := w.reschedule(t, sch.ID, func(s *product.Schedule) {
+			s.Asked, s.UserID, s.UpdatedAt = &asked, "usr_2", after(3*time.Minute)
+		})
+		require.Equal(t, int64(2), taken.Revision)
+		requireSame(t, taken, w.load(t, sch.ID))
+		require.Equal(t, []ids.Schedule{sch.ID}, w.due(t, after(24*time.Hour)))
+
+		same := `{` + scheduleAudit + `"cron":"0 3 * * *","revision":1}`
+		requireAudit(t, s, w.org.ID, string(sch.ID),
+			entry{"schedule.create", "", same},
+			entry{"schedule.trigger", same, same},
+			entry{"schedule.backfill", same, `{` + scheduleAudit + `"cron":"0 3 * * *","revision":1,` + scheduleAsked + `}`},
+			entry{"schedule.backfill", same, strings.Replace(`{`+scheduleAudit+`"cron":"0 3 * * *","revision":2,`+scheduleAsked+`}`, "usr_1", "usr_2", 1)})
 	}},
 	{"an organization has so many", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)

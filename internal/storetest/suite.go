@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"schedule_dispatch", scheduleDispatchTests},
 		{"schedule_runs", scheduleRunTests},
 		{"webhooks", webhookTests},
+		{"webhooks_of_runs", ownEndpointTests},
 		{"deliveries", deliveryTests},
 		{"rollouts", rolloutTests},
 		{"samples", sampleTests},

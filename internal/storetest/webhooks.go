@@ -317,6 +317,13 @@ func fillWebhooks(t *testing.T, s Stores, org marketplace.Organization) {
 	removed, err := s.Control.RemoveDeliveries(ctx, time.Now().Add(time.Hour), 10)
 	require.NoError(t, err)
 	require.NotZero(t, removed)
+	over := w.queued(start)
+	over.Agent, over.Webhook = run.Agent, new(endpoint(t, org.ID, func(e *product.Endpoint) { e.Disabled = true }))
+	w.create(t, over)
+	w.settle(t, over.ID, product.ReasonNotEntitled, start)
+	removed, err = s.Control.RemoveRunEndpoints(ctx, time.Now().Add(time.Hour), 1)
+	require.NoError(t, err)
+	require.NotZero(t, removed)
 	w.deliver(t, gone)
 	require.NoError(t, s.Control.DeleteEndpoint(ctx, actor, org.ID, gone.ID, after(time.Minute)))
 }

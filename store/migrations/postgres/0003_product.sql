@@ -130,6 +130,7 @@ CREATE TABLE webhook_endpoints (
     updated_at  timestamptz NOT NULL
 );
 CREATE INDEX webhook_endpoints_org_idx ON webhook_endpoints (org_id, run_id, id);
+CREATE INDEX webhook_endpoints_runs_idx ON webhook_endpoints (id) WHERE run_id <> '';
 
 -- No foreign key to the endpoint: the log of deliveries outlives it.
 CREATE TABLE webhook_deliveries (
@@ -145,6 +146,7 @@ CREATE TABLE webhook_deliveries (
     dispatch_due_at timestamptz
 );
 CREATE INDEX webhook_deliveries_endpoint_idx ON webhook_deliveries (endpoint_id, id DESC);
+CREATE INDEX webhook_deliveries_run_idx ON webhook_deliveries (run_id) WHERE run_id <> '';
 CREATE INDEX webhook_deliveries_open_idx ON webhook_deliveries (endpoint_id) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_dispatch_idx ON webhook_deliveries (dispatch_due_at) WHERE dispatch_due_at IS NOT NULL;
 
