@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -72,7 +71,7 @@ func TestSlowOrganizationLeavesTheOthersAlone(t *testing.T) {
 	}
 
 	var refused *temporal.ApplicationError
-	require.True(t, errors.As(deliver(w, "org_slow/msg"), &refused), "it does not wait")
+	require.ErrorAs(t, deliver(w, "org_slow/msg"), &refused, "it does not wait")
 	require.Equal(t, "not_its_turn", refused.Type())
 	require.Equal(t, temporal.ApplicationErrorCategoryBenign, refused.Category())
 	require.False(t, refused.NonRetryable())
@@ -97,7 +96,7 @@ func TestPausesOfATurn(t *testing.T) {
 		1: 2 * time.Second, 2: 4 * time.Second, 5: 32 * time.Second, 6: time.Minute, 100_000: time.Minute,
 	} {
 		var refused *temporal.ApplicationError
-		require.True(t, errors.As(notItsTurn(attempt), &refused))
+		require.ErrorAs(t, notItsTurn(attempt), &refused)
 		require.GreaterOrEqual(t, refused.NextRetryDelay(), longest/2, attempt)
 		require.Less(t, refused.NextRetryDelay(), longest, attempt)
 	}
@@ -117,7 +116,7 @@ func TestPausesOfTries(t *testing.T) {
 		{100_000, 0, LongestDeliveryPause},
 	} {
 		var failed *temporal.ApplicationError
-		require.True(t, errors.As(notDelivered(product.DeliveryTry{Number: tt.number}, product.WebhookAnswer{RetryAfter: tt.asked}), &failed))
+		require.ErrorAs(t, notDelivered(product.DeliveryTry{Number: tt.number}, product.WebhookAnswer{RetryAfter: tt.asked}), &failed)
 		require.Equal(t, tt.want, failed.NextRetryDelay())
 	}
 }

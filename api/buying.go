@@ -53,6 +53,7 @@ type estimateBody struct {
 	Denial   *DenialBody `json:"denial,omitempty"`
 }
 
+// DenialBody is why a start is refused, and what to do about it.
 type DenialBody struct {
 	Code   string `json:"code" example:"payment_required"`
 	Detail string `json:"detail"`
