@@ -63,9 +63,9 @@ func (s *Rollouts) evaluate(ctx context.Context, id ids.Rollout) (RolloutView, e
 		return RolloutView{}, err
 	}
 	now := s.Now()
-	var samples map[ids.Version]product.Samples
+	var samples map[ids.Version]product.OrgSamples
 	if rollout.Status == product.RolloutRunning {
-		samples, err = s.Store.Samples(ctx, rollout.AgentID, []ids.Version{rollout.FromID, rollout.ToID}, rollout.CreatedAt)
+		samples, err = s.Store.Samples(ctx, rollout)
 		if err != nil {
 			return RolloutView{}, err
 		}
@@ -92,7 +92,7 @@ type step struct {
 }
 
 // nextStep decides what is due of a rollout.
-func nextStep(r product.Rollout, samples map[ids.Version]product.Samples, now time.Time) step {
+func nextStep(r product.Rollout, samples map[ids.Version]product.OrgSamples, now time.Time) step {
 	if r.Status != product.RolloutRunning {
 		return step{}
 	}
@@ -111,7 +111,7 @@ func nextStep(r product.Rollout, samples map[ids.Version]product.Samples, now ti
 }
 
 // view says where a rollout stands and when to look at it again.
-func (s *Rollouts) view(r product.Rollout, samples map[ids.Version]product.Samples, now time.Time) RolloutView {
+func (s *Rollouts) view(r product.Rollout, samples map[ids.Version]product.OrgSamples, now time.Time) RolloutView {
 	view := RolloutView{
 		Status: r.Status, Stage: r.Stage, Stages: len(r.Stages), Percent: r.Percent(), Channel: r.Channel, Version: r.To,
 	}
@@ -126,7 +126,7 @@ func (s *Rollouts) view(r product.Rollout, samples map[ids.Version]product.Sampl
 			view.NextLook = min(view.NextLook, max(r.StagedAt.Add(lasts).Sub(now), time.Second))
 		}
 		view.Summary = fmt.Sprintf("stage %d of %d: %d %% of the organizations get %s instead of %s; %s; %s",
-			r.Stage+1, len(r.Stages), view.Percent, r.To, r.From, told(r.To, samples[r.ToID]), told(r.From, samples[r.FromID]))
+			r.Stage+1, len(r.Stages), view.Percent, r.To, r.From, told(r.To, samples[r.ToID].Sum()), told(r.From, samples[r.FromID].Sum()))
 	case product.RolloutPaused:
 		view.NextLook = pausedInterval
 		view.Summary = fmt.Sprintf("paused in stage %d of %d", r.Stage+1, len(r.Stages))

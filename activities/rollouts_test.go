@@ -73,26 +73,40 @@ func (r *release) publish(t *testing.T, number string) product.Version {
 // chooses is the version that a start of an organization gets now.
 func (r *release) chooses(t *testing.T, org ids.Org) product.Version {
 	t.Helper()
+	version, _ := r.chosen(t, org)
+	return version
+}
+
+// chosen is the version that a start of an organization gets now, and the rule that
+// chooses it.
+func (r *release) chosen(t *testing.T, org ids.Org) (version product.Version, rule string) {
+	t.Helper()
 	active, err := r.db.Product().ActiveRollouts(t.Context(), r.agent.ID)
 	require.NoError(t, err)
 	for _, rollout := range active {
 		if rollout.Channel == product.ChannelStable && rollout.Covers(org) {
-			return r.to
+			return r.to, product.RuleRollout
 		}
 	}
-	version, err := r.db.Agents().Resolve(t.Context(), r.agent.ID, product.ChannelStable)
+	version, err = r.db.Agents().Resolve(t.Context(), r.agent.ID, product.ChannelStable)
 	require.NoError(t, err)
-	return version
+	return version, product.RuleChannel
 }
 
 // starts stores a run of the version that is chosen, which goes on.
 func (r *release) starts(t *testing.T, org ids.Org) product.Run {
 	t.Helper()
-	version := r.chooses(t, org)
+	version, rule := r.chosen(t, org)
+	return r.startsVersion(t, org, version, rule)
+}
+
+// startsVersion stores a run of a version, which goes on.
+func (r *release) startsVersion(t *testing.T, org ids.Org, version product.Version, rule string) product.Run {
+	t.Helper()
 	run, _, err := r.db.Runs().CreateRun(t.Context(), product.Run{
 		ID: ids.New[ids.Run](ids.PrefixRun), OrgID: org, KeyID: "key_1", AgentID: r.agent.ID, Agent: r.agent.FullName(),
 		VersionID: version.ID, Version: version.Number, Image: version.Image, Status: product.StatusQueued,
-		CreatedAt: r.at, QueueDeadline: r.at.Add(time.Hour),
+		Request: product.Request{VersionRule: rule}, CreatedAt: r.at, QueueDeadline: r.at.Add(time.Hour),
 	}, []byte(`{}`), nil)
 	require.NoError(t, err)
 	return r.updates(t, run.ID, func(run *product.Run) *product.Event {
@@ -212,6 +226,44 @@ func TestAGoodVersionPassesItsStages(t *testing.T) {
 	require.Equal(t, r.to, r.chooses(t, "org_of_tomorrow"))
 }
 
+// Nobody but those whom the rollout reaches has a say, and none of them alone.
+func TestOneOrganizationDoesNotRollBack(t *testing.T) {
+	r := newRelease(t, 12, product.Stage{Percent: 100})
+	fails := func(org ids.Org, rule string) {
+		for range 20 {
+			r.ends(t, r.startsVersion(t, org, r.to, rule).ID, "agent_error")
+		}
+	}
+	fails(r.orgs[0], product.RuleRollout) // the publisher
+	for _, rule := range []string{product.RuleRequest, product.RuleLatest, product.RulePin, ""} {
+		fails(r.orgs[1], rule)
+	}
+	view := r.looks(t)
+	require.Equal(t, product.RolloutRunning, view.Status)
+	require.Contains(t, view.Summary, "0 runs of 2.0.0 have ended")
+
+	for _, org := range r.orgs[2:] {
+		r.ends(t, r.starts(t, org).ID, product.ReasonOK)
+	}
+	fails(r.orgs[1], product.RuleRollout)
+	view = r.looks(t)
+	require.Equal(t, product.RolloutRunning, view.Status)
+	require.Contains(t, view.Summary, "13 runs of 2.0.0 have ended, 3 failed", "a share of one organization, rounded up")
+
+	fails(r.orgs[2], product.RuleRollout)
+	require.Equal(t, product.RolloutRolledBack, r.looks(t).Status, "without one of them it is worse, too")
+}
+
+// A stage that reaches one organization is judged by it.
+func TestOneOrganizationIsJudgedAlone(t *testing.T) {
+	r := newRelease(t, 2, product.Stage{Percent: 100})
+	for range 10 {
+		require.Equal(t, product.RolloutRunning, r.looks(t).Status)
+		r.ends(t, r.starts(t, r.orgs[1]).ID, "agent_error")
+	}
+	require.Equal(t, product.RolloutRolledBack, r.looks(t).Status)
+}
+
 // A stage without a duration waits for somebody, and is judged meanwhile.
 func TestAStageWithoutADurationWaits(t *testing.T) {
 	r := newRelease(t, 12, product.Stage{Percent: 100})
@@ -252,8 +304,8 @@ type meanwhile struct {
 	do func()
 }
 
-func (m *meanwhile) Samples(ctx context.Context, agent ids.Agent, versions []ids.Version, since time.Time) (map[ids.Version]product.Samples, error) {
-	samples, err := m.RolloutStore.Samples(ctx, agent, versions, since)
+func (m *meanwhile) Samples(ctx context.Context, rollout product.Rollout) (map[ids.Version]product.OrgSamples, error) {
+	samples, err := m.RolloutStore.Samples(ctx, rollout)
 	if m.do != nil {
 		m.do()
 		m.do = nil

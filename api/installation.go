@@ -88,21 +88,15 @@ func (a *app) showInstallation(ctx context.Context, agent product.Agent, i marke
 // installs is what an installation would run next, and the update beyond it that
 // waits, or comes with it. It moves nothing.
 func (a *app) installs(ctx context.Context, agent product.Agent, i marketplace.Installation) (product.Version, *updateBody, error) {
-	if i.Pinned() {
-		version, err := a.Agents.Version(ctx, i.VersionID)
-		return version, nil, err
+	next, err := a.launcher.Installed(ctx, agent, i)
+	if err != nil || i.Pinned() {
+		return next.Version, nil, err
 	}
 	following, err := a.launcher.Following(ctx, agent, i.OrgID, i.Channel)
 	if err != nil {
 		return product.Version{}, nil, err
 	}
-	head := following.Version
-	update := a.updateOf(i, head)
-	if update != nil && update.ConsentRequired && i.VersionID != "" {
-		version, err := a.Agents.Version(ctx, i.VersionID)
-		return version, update, err
-	}
-	return head, update, nil
+	return next.Version, a.updateOf(i, following.Version), nil
 }
 
 // updateOf is the version of its channel that an installation does not run yet;

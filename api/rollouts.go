@@ -238,7 +238,7 @@ func (a *app) getRollout(ctx context.Context, in *rolloutInput) (*rolloutAnswer,
 	if err != nil {
 		return nil, err
 	}
-	samples, err := a.Control.Samples(ctx, agent.ID, []ids.Version{rollout.FromID, rollout.ToID}, rollout.CreatedAt)
+	samples, err := a.Control.Samples(ctx, rollout)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (a *app) getRollout(ctx context.Context, in *rolloutInput) (*rolloutAnswer,
 		return nil, err
 	}
 	body := rolloutBodyOf(agent, names, rollout)
-	body.Samples = &rolloutSamplesBody{From: samplesBodyOf(samples[rollout.FromID]), Version: samplesBodyOf(samples[rollout.ToID])}
+	body.Samples = &rolloutSamplesBody{From: samplesBodyOf(samples[rollout.FromID].Sum()), Version: samplesBodyOf(samples[rollout.ToID].Sum())}
 	return &rolloutAnswer{body}, nil
 }
 

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -153,19 +152,49 @@ func TestRolloutSamples(t *testing.T) {
 	t.Parallel()
 	f := released(t)
 	f.clock.advance(time.Since(now)) // runs are found by their identifiers, which are made now
-	f.organization("globex")
+	f.list("greeter", nil)
+	_, reached := f.organization("globex")
+	_, other := f.organization("initech")
 	id := f.requireStatus(http.StatusCreated, f.post(rollouts, staged))["id"].(string)
 	for i, reason := range []product.Reason{product.ReasonOK, "agent_error", product.ReasonOK, product.ReasonOK, product.ReasonCanceled} {
-		body := fmt.Sprintf(`{"input":{"prompt":"hello"},"version":"%d.0.0"}`, 1+i%2)
-		run := ids.Run(f.requireStatus(http.StatusAccepted, f.post(greeter+"/runs", body))["id"].(string))
+		token := []string{other, reached}[i%2]
+		run := ids.Run(f.requireStatus(http.StatusAccepted, f.send(http.MethodPost, greeter+"/runs", `{"input":{"prompt":"hello"}}`, token))["id"].(string))
 		f.begin(run, 1)
 		f.settle(run, reason, "")
+	}
+	for _, token := range []string{"", other} { // the publisher, and who is not reached
+		run := ids.Run(f.requireStatus(http.StatusAccepted, f.send(http.MethodPost, greeter+"/runs", `{"input":{"prompt":"hello"},"version":"2.0.0"}`, token))["id"].(string))
+		f.begin(run, 1)
+		f.settle(run, "agent_error", "")
 	}
 	samples := f.get(rollouts + "/" + id).json(t)["samples"].(map[string]any)
 	require.Equal(t, []any{2.0, 0.0}, []any{field(samples, "from", "runs"), field(samples, "from", "failed")})
 	require.Equal(t, []any{2.0, 1.0, 0.5}, []any{
 		field(samples, "version", "runs"), field(samples, "version", "failed"), field(samples, "version", "failure_rate"),
 	})
+}
+
+// TestRolloutThatAsksForMore: who has not agreed to what the new version asks for
+// gets the old one, and is shown the update that waits.
+func TestRolloutThatAsksForMore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.publish("1.0.0")
+	f.requireStatus(http.StatusOK, f.send(http.MethodPut, greeter+"/channels/stable", `{"version":"1.0.0"}`, ""))
+	f.requireStatus(http.StatusCreated, f.post("/v1/agents", asking("2.0.0", "api.example.com:443")))
+	f.list("greeter", nil)
+	_, reached := f.organization("globex")
+	f.requireStatus(http.StatusCreated, f.post(rollouts, staged))
+	f.requireStatus(http.StatusOK, f.send(http.MethodPut, greeter+"/installation", `{"channel":"stable"}`, reached))
+	for range 2 { // nothing runs yet; the old version does
+		agent := f.requireStatus(http.StatusOK, f.send(http.MethodGet, greeter, "", reached))
+		require.Equal(t, "1.0.0", agent["version"])
+		require.Equal(t, true, field(agent, "entitlement", "allowed"))
+		require.Equal(t, []any{"2.0.0", true}, []any{field(agent, "update", "version"), field(agent, "update", "consent_required")})
+		require.Equal(t, agent["update"], f.send(http.MethodGet, greeter+"/installation", "", reached).json(t)["update"])
+		run := f.send(http.MethodPost, greeter+"/runs", `{"input":{"prompt":"hello"}}`, reached)
+		require.Equal(t, "1.0.0", f.requireStatus(http.StatusAccepted, run)["version"])
+	}
 }
 
 // TestRolloutsOfOthers: for everybody but the publisher there are none.

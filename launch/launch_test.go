@@ -271,6 +271,21 @@ func TestVersion(t *testing.T) {
 		{name: "a rollout that asks for more", version: "1.0.0", rule: product.RuleChannel, world: greedyRollout},
 		{name: "a rollout that asks for more, of a channel that is named", wanted: "stable", version: "1.0.0",
 			rule: product.RuleChannel, world: greedyRollout},
+		{name: "a rollout that asks for more, nothing runs yet", version: "1.0.0", rule: product.RuleChannel, moves: true,
+			world: func(w *world) {
+				installed(func(*marketplace.Installation) {})(w)
+				greedyRollout(w)
+			}},
+		{name: "a rollout that asks for more, an older version runs", version: "1.0.0", rule: product.RuleChannel, moves: true,
+			world: func(w *world) {
+				installed(func(i *marketplace.Installation) { i.VersionID = "ver_0.9.0" })(w)
+				greedyRollout(w)
+			}},
+		{name: "a rollout that asks for more, the old version runs", version: "1.0.0", rule: product.RuleChannel,
+			world: func(w *world) {
+				installed(func(i *marketplace.Installation) { i.VersionID = "ver_1.0.0" })(w)
+				greedyRollout(w)
+			}},
 		{name: "a rollout of another channel", version: "1.0.0", rule: product.RuleChannel,
 			world: rollout(product.Rollout{Channel: "beta", Stages: named})},
 		{name: "a rollout that has not come so far", version: "1.0.0", rule: product.RuleChannel,

@@ -33,20 +33,20 @@ func (l *Launcher) Version(ctx context.Context, agent product.Agent, claim marke
 	case claim.OrgID == claim.Publisher:
 		return l.named(ctx, agent, claim, product.Latest)
 	case claim.Installation != nil:
-		return l.installed(ctx, agent, *claim.Installation)
+		return l.Installed(ctx, agent, *claim.Installation)
 	default:
 		return l.named(ctx, agent, claim, product.ChannelStable)
 	}
 }
 
-// installed is what an installation runs: it moves on where its channel has a
-// version that the consent covers.
-func (l *Launcher) installed(ctx context.Context, agent product.Agent, i marketplace.Installation) (Chosen, error) {
+// Installed is what an installation runs: it moves on where its channel has a
+// version that the consent covers. It changes nothing.
+func (l *Launcher) Installed(ctx context.Context, agent product.Agent, i marketplace.Installation) (Chosen, error) {
 	if i.Pinned() {
 		version, err := l.Agents.Version(ctx, i.VersionID)
 		return Chosen{Version: version, Rule: product.RulePin}, err
 	}
-	head, err := l.Following(ctx, agent, i.OrgID, i.Channel)
+	head, err := l.head(ctx, agent, i.OrgID, i.Channel, i.Agrees)
 	if err != nil {
 		return Chosen{}, err
 	}
@@ -62,16 +62,10 @@ func (l *Launcher) installed(ctx context.Context, agent product.Agent, i marketp
 	return head, nil
 }
 
-// named finds a version by number, by channel or by latest. A rollout of the channel
-// does not reach who has not consented to its version.
+// named finds a version by number, by channel or by latest.
 func (l *Launcher) named(ctx context.Context, agent product.Agent, claim marketplace.Claim, name string) (Chosen, error) {
 	if product.ValidChannel(name) {
-		chosen, err := l.Following(ctx, agent, claim.OrgID, name)
-		if err != nil || chosen.Rule != product.RuleRollout || claim.Agrees(product.PermissionsOf(chosen.Manifest)) {
-			return chosen, err
-		}
-		version, err := l.Named(ctx, agent, name)
-		return Chosen{Version: version, Rule: product.RuleChannel}, err
+		return l.head(ctx, agent, claim.OrgID, name, claim.Agrees)
 	}
 	rule := product.RuleRequest
 	if name == product.Latest {
@@ -79,6 +73,19 @@ func (l *Launcher) named(ctx context.Context, agent product.Agent, claim marketp
 	}
 	version, err := l.Named(ctx, agent, name)
 	return Chosen{Version: version, Rule: rule}, err
+}
+
+// head is what an organization gets of a channel. A rollout of the channel does not
+// reach who does not agree to what its version asks for.
+func (l *Launcher) head(
+	ctx context.Context, agent product.Agent, org ids.Org, channel string, agrees func(product.Permissions) bool,
+) (Chosen, error) {
+	head, err := l.Following(ctx, agent, org, channel)
+	if err != nil || head.Rule != product.RuleRollout || agrees(product.PermissionsOf(head.Manifest)) {
+		return head, err
+	}
+	version, err := l.Named(ctx, agent, channel)
+	return Chosen{Version: version, Rule: product.RuleChannel}, err
 }
 
 // Following finds what an organization gets that follows a channel. While a rollout

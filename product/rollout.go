@@ -42,7 +42,7 @@ type Stage struct {
 
 // Thresholds say when the new version is worse than the old one.
 type Thresholds struct {
-	MinSamples int // ended runs of the new version before it is judged
+	MinSamples int // samples of the new version before it is judged
 	// FailureRate is by how much the share of failed runs may grow, 0 to 1.
 	FailureRate float64
 	// Cost and Duration are by which factor the mean may grow; 0: not judged.
@@ -63,12 +63,3 @@ const (
 
 // Active reports whether the rollout decides about versions.
 func (s RolloutStatus) Active() bool { return s == RolloutRunning || s == RolloutPaused }
-
-// Samples sum up the ended runs of a version. Ends that the caller or the
-// platform caused are no samples.
-type Samples struct {
-	Runs     int64
-	Failed   int64
-	Micros   int64         // what they cost together
-	Duration time.Duration // how long they ran together
-}

@@ -98,12 +98,26 @@ func (r Rollout) Covers(org ids.Org) bool {
 }
 
 // Judge says for people why the new version is worse than the old one; empty: it
-// is not, or too few of its runs have ended.
-func (r Rollout) Judge(from, to Samples) string {
-	t := r.Thresholds
-	if to.Runs < int64(max(t.MinSamples, 1)) {
+// is not, or there are too few samples of it. No organization decides alone while
+// others have samples: without those of any one the version must be worse, too.
+func (r Rollout) Judge(from, to OrgSamples) string {
+	was, is := from.Sum(), to.Sum()
+	if is.Runs < int64(max(r.Thresholds.MinSamples, 1)) {
 		return ""
 	}
+	if len(to) > 1 {
+		for _, one := range to {
+			if r.worse(was, is.without(one)) == "" {
+				return ""
+			}
+		}
+	}
+	return r.worse(was, is)
+}
+
+// worse says why samples of the new version are worse than those of the old one.
+func (r Rollout) worse(from, to Samples) string {
+	t := r.Thresholds
 	was, is := from.mean(from.Failed), to.mean(to.Failed)
 	if is > was+t.FailureRate && !chance(from, to) {
 		return fmt.Sprintf("%s of the runs of %s failed, %s of those of %s", percentage(is), r.To, percentage(was), r.From)
@@ -131,14 +145,6 @@ func chance(from, to Samples) bool {
 	both := float64(from.Failed+to.Failed) / float64(from.Runs+to.Runs)
 	deviation := math.Sqrt(both * (1 - both) * (1/float64(from.Runs) + 1/float64(to.Runs)))
 	return to.mean(to.Failed)-from.mean(from.Failed) < certain*deviation
-}
-
-// mean is a sum of the samples per run; 0 without any.
-func (s Samples) mean(sum int64) float64 {
-	if s.Runs == 0 {
-		return 0
-	}
-	return float64(sum) / float64(s.Runs)
 }
 
 func percentage(share float64) string { return fmt.Sprintf("%g %%", math.Round(share*1000)/10) }

@@ -121,6 +121,15 @@ func TestRolloutCovers(t *testing.T) {
 	}
 }
 
+// of are samples of organizations, in this order.
+func of(each ...product.Samples) product.OrgSamples {
+	all := product.OrgSamples{}
+	for i, s := range each {
+		all[ids.Org(fmt.Sprint("org_", i))] = s
+	}
+	return all
+}
+
 func TestRolloutJudge(t *testing.T) {
 	old := product.Samples{Runs: 100, Failed: 5, Micros: 100_000, Duration: 100 * time.Second}
 	for name, tt := range map[string]struct {
@@ -142,12 +151,38 @@ func TestRolloutJudge(t *testing.T) {
 		"the old one fails as often": {product.Samples{Runs: 10, Failed: 9}, product.Samples{Runs: 10, Failed: 10}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, tt.want, aRollout().Judge(tt.from, tt.to))
+			require.Equal(t, tt.want, aRollout().Judge(of(tt.from), of(tt.to)))
 		})
 	}
 	r := aRollout()
 	r.Thresholds.Cost, r.Thresholds.Duration = 0, 0
-	require.Empty(t, r.Judge(old, product.Samples{Runs: 10, Micros: math.MaxInt64, Duration: math.MaxInt64}), "not judged by them")
+	require.Empty(t, r.Judge(of(old), of(product.Samples{Runs: 10, Micros: math.MaxInt64, Duration: math.MaxInt64})), "not judged by them")
+}
+
+// No organization decides alone while others have samples.
+func TestRolloutJudgeWithoutOne(t *testing.T) {
+	old := of(product.Samples{Runs: 60, Micros: 60_000, Duration: 60 * time.Second}, product.Samples{Runs: 40, Micros: 40_000, Duration: 40 * time.Second})
+	good := product.Samples{Runs: 5, Micros: 5000, Duration: 5 * time.Second}
+	fails := product.Samples{Runs: 5, Failed: 5, Micros: 5000, Duration: 5 * time.Second}
+	costs := product.Samples{Runs: 5, Micros: 50_000, Duration: 5 * time.Second}
+	lasts := product.Samples{Runs: 5, Micros: 5000, Duration: time.Hour}
+	for name, tt := range map[string]struct {
+		to   product.OrgSamples
+		want string
+	}{
+		"one fails":       {of(good, good, good, fails), ""},
+		"one costs more":  {of(good, costs, good, good), ""},
+		"one takes hours": {of(lasts, good, good, good), ""},
+		"one of two":      {of(good, fails), ""},
+		"one by each":     {of(fails, costs, good), "33.3 % of the runs of 2.0.0 failed, 0 % of those of 1.0.0"},
+		"two":             {of(good, fails, good, fails), "50 % of the runs of 2.0.0 failed, 0 % of those of 1.0.0"},
+		"two cost more":   {of(good, costs, costs, good), "a run of 2.0.0 costs 5.50 times what one of 1.0.0 does"},
+		"there is one":    {of(product.Samples{Runs: 10, Failed: 10}), "100 % of the runs of 2.0.0 failed, 0 % of those of 1.0.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tt.want, aRollout().Judge(old, tt.to))
+		})
+	}
 }
 
 func TestRolloutSteps(t *testing.T) {

@@ -189,9 +189,9 @@ type RolloutStore interface {
 	// completed points its channel at To. It is due for dispatch where dispatch
 	// says so. An error of change is returned as it is.
 	UpdateRollout(ctx context.Context, by audit.Actor, id ids.Rollout, action string, dispatch bool, change func(*Rollout) error) (Rollout, error)
-	// Samples sums up the runs of versions of an agent that were created after a
-	// time and have ended.
-	Samples(ctx context.Context, agent ids.Agent, versions []ids.Version, since time.Time) (map[ids.Version]Samples, error)
+	// Samples sums up the samples of both versions of a rollout: runs that were
+	// created since it was, and have ended.
+	Samples(ctx context.Context, r Rollout) (map[ids.Version]OrgSamples, error)
 	// DueRollouts and RolloutDispatched are as ClaimDispatch and Dispatched of
 	// runs.
 	DueRollouts(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Rollout, error)

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/fault"
@@ -258,89 +257,6 @@ func rolloutIDs(rollouts []product.Rollout) []ids.Rollout {
 	return list
 }
 
-// runAt is the identifier of a run that is created at a time.
-func runAt(at time.Time) ids.Run {
-	const stamp = len("run_") + 10
-	return ids.Earliest[ids.Run](ids.PrefixRun, at)[:stamp] + ids.New[ids.Run](ids.PrefixRun)[stamp:]
-}
-
-// sample stores a run of a version that ended for a reason.
-func (r release) sample(t *testing.T, v product.Version, created time.Time, reason product.Reason, ran time.Duration, micros int64) {
-	t.Helper()
-	run := r.queued(created)
-	run.ID, run.VersionID, run.Version = runAt(created), v.ID, v.Number
-	r.storeRun(t, run, func(run *product.Run) {
-		if ran > 0 {
-			run.Status, run.StartedAt = product.StatusRunning, created.Add(time.Second)
-		}
-		run.Settle(reason, "", created.Add(time.Second+ran))
-		run.Cost.Micros, run.Cost.Currency = micros, "USD"
-	})
-}
-
-// storeRun stores a run as its workflow left it.
-func (r release) storeRun(t *testing.T, run product.Run, change func(*product.Run)) {
-	t.Helper()
-	r.world.create(t, run)
-	r.update(t, run.ID, func(stored *product.Run) ([]*product.Event, error) {
-		change(stored)
-		return nil, nil
-	})
-}
-
-var sampleTests = []testCase{
-	{"samples are the ends that a version is responsible for", func(t *testing.T, s Stores) {
-		r := newRelease(t, s)
-		old, next := r.version, r.next
-		r.sample(t, old, after(-time.Second), product.ReasonOK, time.Minute, 5) // before the rollout
-		r.sample(t, old, after(time.Second), product.ReasonOK, 1500*time.Millisecond, 1000)
-		r.sample(t, old, after(time.Minute), product.ReasonOK, 2500*time.Millisecond, 3000)
-		r.sample(t, next, after(time.Second), product.ReasonOK, time.Second, 10)
-		r.sample(t, next, after(time.Second), "agent_error", 3*time.Second, 20)
-		r.sample(t, next, after(time.Second), product.ReasonDeadline, time.Second, 0)
-		r.sample(t, next, after(time.Second), "image_pull", 0, 0)
-		for _, nobody := range []product.Reason{
-			product.ReasonCanceled, product.ReasonBudgetExhausted, product.ReasonNotEntitled, product.ReasonPlatformError,
-			product.ReasonQueueTimeout, "node_lost",
-		} {
-			r.sample(t, next, after(time.Second), nobody, 0, 7)
-		}
-		running := r.queued(after(time.Second))
-		running.ID, running.VersionID = runAt(after(time.Second)), next.ID
-		r.storeRun(t, running, func(run *product.Run) { run.Status, run.StartedAt = product.StatusRunning, after(time.Minute) })
-
-		got, err := s.Control.Samples(t.Context(), r.agent.ID, []ids.Version{old.ID, next.ID}, start)
-		require.NoError(t, err)
-		want := map[ids.Version]product.Samples{
-			old.ID:  {Runs: 2, Micros: 4000, Duration: 4 * time.Second},
-			next.ID: {Runs: 4, Failed: 3, Micros: 30, Duration: 5 * time.Second},
-		}
-		// SQLite reads times to the millisecond.
-		require.Empty(t, cmp.Diff(want, got, roughly(5*time.Millisecond)))
-		got, err = s.Control.Samples(t.Context(), r.agent.ID, []ids.Version{old.ID}, after(30*time.Second))
-		require.NoError(t, err)
-		require.Len(t, got, 1)
-		require.EqualValues(t, 1, got[old.ID].Runs)
-	}},
-	{"without runs there are no samples", func(t *testing.T, s Stores) {
-		r := newRelease(t, s)
-		for _, versions := range [][]ids.Version{nil, {r.version.ID}} {
-			got, err := s.Control.Samples(t.Context(), r.agent.ID, versions, start)
-			require.NoError(t, err)
-			require.Empty(t, got)
-		}
-		r.sample(t, r.version, after(time.Second), product.ReasonOK, time.Second, 0)
-		got, err := s.Control.Samples(t.Context(), "agt_none", []ids.Version{r.version.ID}, start)
-		require.NoError(t, err)
-		require.Empty(t, got)
-	}},
-}
-
-// roughly compares durations.
-func roughly(most time.Duration) cmp.Option {
-	return cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() <= most })
-}
-
 // fillRollouts uses every method of rollouts.
 func (w world) fillRollouts(t *testing.T) {
 	t.Helper()
@@ -350,7 +266,7 @@ func (w world) fillRollouts(t *testing.T) {
 	r.agent.Name = "sampled" // the lists of other tests do not show its runs
 	for _, end := range []product.RolloutStatus{product.RolloutCompleted, product.RolloutRolledBack, product.RolloutRunning} {
 		rollout := r.create(t, r.draft("canary"))
-		r.sample(t, next, after(time.Second), product.ReasonOK, time.Second, 1)
+		r.sample(t, sampled{org: w.org.ID, version: next, rule: product.RuleRollout, reason: product.ReasonOK})
 		require.NotEmpty(t, r.due(t, after(time.Hour)))
 		require.NoError(t, w.Control.RolloutDispatched(ctx, rollout))
 		if end.Active() {
@@ -366,6 +282,6 @@ func (w world) fillRollouts(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.Control.ActiveRollouts(ctx, r.agent.ID)
 	require.NoError(t, err)
-	_, err = w.Control.Samples(ctx, r.agent.ID, []ids.Version{r.version.ID, r.next.ID}, start)
+	_, err = w.Control.Samples(ctx, r.draft("canary"))
 	require.NoError(t, err)
 }

@@ -223,7 +223,7 @@ ALTER TABLE runs
     ADD COLUMN data_removed_at  timestamptz;
 CREATE INDEX runs_schedule_idx ON runs (schedule_id, id DESC) WHERE schedule_id <> '';
 CREATE INDEX runs_parent_idx ON runs (parent_id, id) WHERE parent_id <> '';
-CREATE INDEX runs_samples_idx ON runs (agent_id, version_id, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX runs_samples_idx ON runs (agent_id, version_id, (request ->> 'version_rule'), id) WHERE finished_at IS NOT NULL;
 CREATE INDEX runs_retention_idx ON runs (retention_due_at) WHERE retention_due_at IS NOT NULL;
 
 -- The input that an approver put in the place of the caller's.
