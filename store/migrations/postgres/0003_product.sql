@@ -4,7 +4,7 @@
 -- For the operator: adds columns with constant defaults and creates new tables.
 -- Nothing is rewritten, but runs are read for their new indexes and checks, and are
 -- locked meanwhile: seconds for ten million runs. Runs that go on hold no slot
--- afterwards: drain them first, or have them beyond the limits until they end.
+-- afterwards, and their workflows do not go on in the code of this migration: drain them first.
 -- Going down drops the new tables WITH THEIR DATA, and fails while runs wait for an
 -- approval; take a backup first.
 

@@ -3,7 +3,7 @@
 --
 -- For the operator: creates new tables, and copies runs, whose checks SQLite cannot
 -- change in place: seconds for a hundred thousand runs. Runs that go on hold no slot
--- afterwards: drain them first, or have them beyond the limits until they end.
+-- afterwards, and their workflows do not go on in the code of this migration: drain them first.
 -- Going down copies them back and drops the new tables WITH THEIR DATA; it fails
 -- while runs wait for an approval; take a backup first.
 
