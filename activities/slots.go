@@ -62,7 +62,7 @@ func (p *Product) AcquireSlot(ctx context.Context, in AttemptRef) (Slot, error) 
 		case denial != nil:
 			return nil, denial
 		}
-		event, err := r.BeginAttempt(in.Attempt, now)
+		event, err := r.BeginAttempt(in.Attempt, p.Now()) // not before it has its slot
 		slot.Granted = err == nil
 		return []*product.Event{event}, err
 	}

@@ -72,6 +72,10 @@ func (s *Marketplace) admit(ctx context.Context, id ids.Run, now time.Time, chan
 		if stands != nil {
 			return nothing, c.discard(stands.event(now))
 		}
+		// It has waited for the locks of its limits: what began, begins now.
+		if err := c.apply(); err != nil {
+			return nil, err
+		}
 		return s.hold(tx, c.run, now, decide)
 	})
 	if err != nil {

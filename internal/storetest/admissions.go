@@ -26,6 +26,20 @@ var admissionTests = []testCase{
 		requireMoney(t, s, m.buyer, 9_000, 1_000, 0)
 		require.EqualValues(t, 1, m.usage(t).Active)
 	}},
+	{"a run begins when it has its slot, not when it asked for it", func(t *testing.T, s Stores) {
+		m := bought(t, s, 10_000, perRun(1_000))
+		run, clock := m.run(t, nil), start
+		began, _, err := s.Marketplace.AdmitRun(t.Context(), run.ID, start, func(r *product.Run) ([]*product.Event, error) {
+			clock = clock.Add(time.Second) // waiting for the locks of its limits took so long
+			e, err := r.BeginAttempt(1, clock)
+			return []*product.Event{e}, err
+		}, m.decide(start))
+		require.NoError(t, err)
+		require.WithinDuration(t, after(2*time.Second), began.Attempts[0].CreatedAt, time.Microsecond)
+		events, err := s.Runs.Events(t.Context(), run.ID, 0, 10)
+		require.NoError(t, err)
+		require.WithinDuration(t, after(2*time.Second), events[len(events)-1].At, time.Microsecond)
+	}},
 	{"without an attempt, or at its end, nothing is held", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perRun(1_000))
 		never := func(product.Run, marketplace.Claim, marketplace.Spending) (marketplace.Hold, error) {
