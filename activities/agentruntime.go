@@ -78,7 +78,7 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	}
 	end := product.End{
 		Reason: product.Reason(in.Outcome.Reason), Message: in.Outcome.Message, ExitCode: in.Outcome.ExitCode,
-		StartedAt: in.Outcome.StartedAt, FinishedAt: in.Outcome.FinishedAt,
+		StartedAt: in.Outcome.StartedAt, FinishedAt: in.Outcome.FinishedAt, Node: in.Outcome.Node,
 	}
 	if end.Reason == product.ReasonDeadline && run.Plan.BudgetBound {
 		end.Reason = product.ReasonBudgetExhausted

@@ -49,11 +49,12 @@ func (a *Infra) CreateJob(ctx context.Context, in AttemptRef) error {
 func sandboxFor(run product.Run, attempt int, input []byte) infra.Sandbox {
 	p := run.Plan
 	return infra.Sandbox{
-		Ref: infra.Ref{Run: run.ID, Attempt: attempt}, Org: run.OrgID, Agent: run.AgentID,
+		Ref:   run.Ref(attempt),
+		Agent: run.AgentID,
 		Image: p.Image, Command: p.Command, Env: p.Env, Input: input,
 		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
 		StartTimeout: p.Deadlines.Start, RunTimeout: p.Deadlines.Run, Grace: p.Deadlines.Grace,
-		Sandboxed: p.Tier == product.TierSandboxed,
+		AvoidNodes: run.BadNodes(),
 	}
 }
 
@@ -64,11 +65,12 @@ type JobOutcome struct {
 	ExitCode   *int         `json:"exit_code,omitempty"`
 	StartedAt  time.Time    `json:"started_at,omitzero"`
 	FinishedAt time.Time    `json:"finished_at,omitzero"`
+	Node       string       `json:"node,omitempty"`
 }
 
 // JobOutcomeFrom returns the payload of an outcome.
 func JobOutcomeFrom(o infra.Outcome) JobOutcome {
-	return JobOutcome{Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt}
+	return JobOutcome{Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt, Node: o.Node}
 }
 
 // AwaitJob waits for the end of an attempt without holding anything. It looks
@@ -167,4 +169,6 @@ func GoneReceiptFrom(ref infra.Ref, last infra.Pod, at time.Time) GoneReceipt {
 	return receipt
 }
 
-func (r AttemptRef) ref() infra.Ref { return infra.Ref{Run: r.RunID, Attempt: r.Attempt} }
+func (r AttemptRef) ref() infra.Ref {
+	return infra.Ref{Run: r.RunID, Attempt: r.Attempt, Org: r.OrgID, Sandboxed: r.Sandboxed}
+}

@@ -122,7 +122,7 @@ func TestCreateJob(t *testing.T) {
 	_, err := execute[any](t, anInfra(c, true, running()).CreateJob, first)
 	require.NoError(t, err)
 	want := []infra.Sandbox{{
-		Ref: infra.Ref{Run: runID, Attempt: 1}, Org: "org_1", Agent: "agt_1", Image: "a@sha256:1",
+		Ref: infra.Ref{Run: runID, Attempt: 1, Org: "org_1"}, Agent: "agt_1", Image: "a@sha256:1",
 		Command: []string{"/agent"}, Env: map[string]string{"A": "b"}, Input: []byte(`{}`),
 		CPUMillis: 1, MemoryMiB: 2, DiskMiB: 3, StartTimeout: time.Minute, RunTimeout: 2 * time.Minute, Grace: 10 * time.Second,
 	}}

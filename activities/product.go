@@ -70,6 +70,8 @@ type PlanSummary struct {
 	AgentAttempts int `json:"agent_attempts,omitempty"`
 	// Approval says why a person has to approve the run; empty: nobody has to.
 	Approval string `json:"approval,omitempty"`
+	// Sandboxed: see infra.Ref.
+	Sandboxed bool `json:"sandboxed,omitempty"`
 }
 
 // ResolvePlan resolves and stores the plan of a run. A run keeps its first plan.
@@ -83,7 +85,7 @@ func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSum
 	return PlanSummary{
 		Version: plan.Version, StartTimeout: plan.Deadlines.Start, RunTimeout: plan.Deadlines.Run,
 		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts, AgentAttempts: plan.AgentAttempts,
-		Approval: plan.Approval,
+		Approval: plan.Approval, Sandboxed: plan.Tier == product.TierSandboxed,
 	}, nil
 }
 
@@ -156,6 +158,9 @@ func (p *Product) policies(ctx context.Context, run product.Run, version product
 type AttemptRef struct {
 	RunID   ids.Run `json:"run_id"`
 	Attempt int     `json:"attempt"`
+	// OrgID and Sandboxed say where in the cluster the attempt is, see infra.Ref.
+	OrgID     ids.Org `json:"org_id,omitempty"`
+	Sandboxed bool    `json:"sandboxed,omitempty"`
 }
 
 // RecordCancelInput is a request to cancel that reached the workflow.

@@ -184,7 +184,7 @@ func (e *engine) WaitRun(ctx context.Context, id ids.Run) error {
 // clusterLogs has the live logs of attempts.
 type clusterLogs struct {
 	mu   sync.Mutex
-	live map[infra.Ref]func(context.Context, infra.LogOptions) io.ReadCloser
+	live map[string]func(context.Context, infra.LogOptions) io.ReadCloser
 	err  error
 }
 
@@ -198,9 +198,9 @@ func (l *clusterLogs) set(ref infra.Ref, open func(context.Context, infra.LogOpt
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.live == nil {
-		l.live = map[infra.Ref]func(context.Context, infra.LogOptions) io.ReadCloser{}
+		l.live = map[string]func(context.Context, infra.LogOptions) io.ReadCloser{}
 	}
-	l.live[ref] = open
+	l.live[ref.Name()] = open
 }
 
 func (l *clusterLogs) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions) (io.ReadCloser, error) {
@@ -209,7 +209,7 @@ func (l *clusterLogs) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOpt
 	if l.err != nil {
 		return nil, l.err
 	}
-	open := l.live[ref]
+	open := l.live[ref.Name()]
 	if open == nil {
 		return nil, fault.New(fault.NotFound, "log_not_ready", "there is no log yet")
 	}

@@ -135,7 +135,7 @@ func (l *logReader) lastEnded() int {
 func (l *logReader) live(ctx context.Context, follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	log, err := l.Logs.Logs(ctx, infra.Ref{Run: l.run.ID, Attempt: l.attempt}, infra.LogOptions{Follow: follow})
+	log, err := l.Logs.Logs(ctx, l.run.Ref(l.attempt), infra.LogOptions{Follow: follow})
 	switch {
 	case fault.Is(err, fault.NotFound), follow && fault.Is(err, fault.Unavailable):
 		return nil

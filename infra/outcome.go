@@ -16,8 +16,11 @@ const (
 	ReasonAgentDisk          Reason = "agent_disk"           // out of its disk limit
 	ReasonDeadline           Reason = "deadline_exceeded"    // out of its run time
 	ReasonImageInvalid       Reason = "image_invalid"        // the image reference cannot be used
-	ReasonImagePull          Reason = "image_pull"           // the image could not be pulled in time
+	ReasonImagePull          Reason = "image_pull"           // the registry does not give out the image
+	ReasonImageUnavailable   Reason = "image_unavailable"    // the registry did not answer in time
 	ReasonConfigError        Reason = "config_error"         // the command of the image cannot start
+	ReasonJobRefused         Reason = "job_refused"          // the cluster will never accept the Job
+	ReasonQuotaExceeded      Reason = "quota_exceeded"       // the quota of the namespace had no room in time
 	ReasonUnschedulable      Reason = "unschedulable"        // no node had room in time
 	ReasonEvicted            Reason = "evicted"              // the node took the pod away
 	ReasonPreempted          Reason = "preempted"            // a more important pod took its place
@@ -31,7 +34,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{ReasonOK, ReasonAgentError, ReasonAgentNoResult, ReasonAgentInvalidResult,
 		ReasonAgentOOM, ReasonAgentDisk, ReasonDeadline, ReasonImageInvalid, ReasonImagePull,
-		ReasonConfigError, ReasonUnschedulable, ReasonEvicted, ReasonPreempted, ReasonNodeLost,
+		ReasonImageUnavailable, ReasonConfigError, ReasonJobRefused, ReasonQuotaExceeded, ReasonUnschedulable, ReasonEvicted, ReasonPreempted, ReasonNodeLost,
 		ReasonPodGone, ReasonSandboxError, ReasonPlatformError}
 }
 
@@ -43,6 +46,7 @@ type Outcome struct {
 	ExitCode   *int      // of the agent's own process, where it ended by itself
 	StartedAt  time.Time // of the container; zero: never started
 	FinishedAt time.Time // of the container; zero: never seen to end
+	Node       string    // where it was to run; empty: nowhere yet
 }
 
 // MaxMessage bounds the text of an outcome: it travels through workflow
@@ -53,6 +57,8 @@ const MaxMessage = 512
 // Kubernetes but without its types.
 type Observed struct {
 	JobExists bool
+	// StartBy is when the agent's container must have started; zero: not known.
+	StartBy time.Time
 	// JobFailed is "reason: message" of the Job's Failed condition, empty
 	// while there is none.
 	JobFailed string
@@ -64,6 +70,7 @@ type Pod struct {
 	Name        string
 	CreatedAt   time.Time
 	ScheduledAt time.Time // zero: no node was found (yet)
+	Node        string    // empty: none yet
 	Deleting    bool
 
 	Phase   string // Pending, Running, Succeeded, Failed, Unknown

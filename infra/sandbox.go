@@ -7,11 +7,17 @@ import (
 	"agentmarket/ids"
 )
 
-// Ref names one attempt of a run: the key of everything that exists for it in
-// the cluster.
+// Ref names one attempt of a run, and with it everything that exists for it in the
+// cluster.
 type Ref struct {
 	Run     ids.Run
 	Attempt int // from 1
+
+	// Org and Sandboxed say where the attempt runs: namespaces may belong to one
+	// organization or one tier. Sandboxed asks for a runtime that keeps the attempt
+	// apart with a kernel of its own.
+	Org       ids.Org
+	Sandboxed bool
 }
 
 // Name is the deterministic name of the attempt's objects: run-<ulid>-a<n>. A
@@ -21,7 +27,6 @@ func (r Ref) Name() string { return fmt.Sprintf("run-%s-a%d", ids.Body(r.Run), r
 // Sandbox is what one attempt needs from the cluster: the desired state.
 type Sandbox struct {
 	Ref
-	Org   ids.Org
 	Agent ids.Agent
 
 	Image   string            // pinned: NAME@sha256:…
@@ -40,7 +45,7 @@ type Sandbox struct {
 	RunTimeout   time.Duration
 	Grace        time.Duration
 
-	// Sandboxed asks for a runtime that keeps the attempt apart with a kernel of its
-	// own.
-	Sandboxed bool
+	// AvoidNodes are nodes at which earlier attempts of the run failed by the node's
+	// fault. The attempt runs there only if there is no other one.
+	AvoidNodes []string
 }

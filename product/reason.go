@@ -67,13 +67,22 @@ var rules = map[Reason]Rule{
 	Reason(infra.ReasonAgentDisk):          {StatusFailed, CauseAgent, false, true},
 	Reason(infra.ReasonImageInvalid):       {StatusFailed, CausePublisher, false, false},
 	Reason(infra.ReasonImagePull):          {StatusFailed, CausePublisher, false, false},
+	Reason(infra.ReasonImageUnavailable):   {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonConfigError):        {StatusFailed, CausePublisher, false, false},
+	Reason(infra.ReasonJobRefused):         {StatusFailed, CausePlatform, false, false},
+	Reason(infra.ReasonQuotaExceeded):      {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonUnschedulable):      {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonEvicted):            {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonPreempted):          {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonNodeLost):           {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonPodGone):            {StatusFailed, CausePlatform, true, false},
 	Reason(infra.ReasonSandboxError):       {StatusFailed, CausePlatform, true, false},
+}
+
+// nodeFaults are the reasons that the node of the attempt may be to blame for.
+var nodeFaults = map[Reason]bool{
+	Reason(infra.ReasonEvicted): true, Reason(infra.ReasonNodeLost): true, Reason(infra.ReasonSandboxError): true,
+	Reason(infra.ReasonImageUnavailable): true,
 }
 
 // RuleOf returns what follows from a reason. A reason that the table does not

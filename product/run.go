@@ -1,10 +1,12 @@
 package product
 
 import (
+	"slices"
 	"time"
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/infra"
 	"agentmarket/money"
 )
 
@@ -74,6 +76,8 @@ type Attempt struct {
 	CreatedAt  time.Time
 	StartedAt  time.Time
 	FinishedAt time.Time
+	Node       string // of the cluster, where it was to run; for operators
+	Log        *Blob  // nil until archived
 }
 
 // Cancel is the request to cancel a run and the proof that it was carried out.
@@ -182,6 +186,8 @@ type End struct {
 	ExitCode   *int
 	StartedAt  time.Time
 	FinishedAt time.Time
+	Node       string
+	Log        *Blob
 }
 
 // AttemptEnded records the end of an attempt. A run that has ended keeps its
@@ -193,6 +199,7 @@ func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
 	}
 	a := &r.Attempts[i]
 	a.Reason, a.Message, a.ExitCode, a.FinishedAt = end.Reason, end.Message, end.ExitCode, end.FinishedAt
+	a.Node, a.Log = end.Node, end.Log
 	if a.FinishedAt.IsZero() {
 		a.FinishedAt = now
 	}
@@ -203,6 +210,22 @@ func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
 		r.StartedAt = end.StartedAt
 	}
 	return &Event{Type: EventAttemptEnded, At: now, Attempt: n, Message: string(end.Reason)}
+}
+
+// Ref names an attempt of the run to the Infra Control Plane.
+func (r *Run) Ref(attempt int) infra.Ref {
+	return infra.Ref{Run: r.ID, Attempt: attempt, Org: r.OrgID, Sandboxed: r.Plan != nil && r.Plan.Tier == TierSandboxed}
+}
+
+// BadNodes are the nodes at which an attempt failed by the node's fault.
+func (r *Run) BadNodes() []string {
+	var nodes []string
+	for _, a := range r.Attempts {
+		if a.Node != "" && nodeFaults[a.Reason] && !slices.Contains(nodes, a.Node) {
+			nodes = append(nodes, a.Node)
+		}
+	}
+	return nodes
 }
 
 // RequestCancel records a request to cancel. A second request changes nothing.

@@ -316,6 +316,8 @@ type attemptRow struct {
 	CreatedAt  stamp
 	StartedAt  stamp
 	FinishedAt stamp
+	Node       string
+	Log        document[blobDocument]
 }
 
 func (attemptRow) TableName() string { return "run_attempts" }
@@ -324,6 +326,7 @@ func rowFromAttempt(run ids.Run, a product.Attempt) attemptRow {
 	return attemptRow{
 		RunID: string(run), Number: a.Number, Reason: string(a.Reason), Message: printable(a.Message),
 		ExitCode: clone(a.ExitCode), CreatedAt: at(a.CreatedAt), StartedAt: at(a.StartedAt), FinishedAt: at(a.FinishedAt),
+		Node: printable(a.Node), Log: documentFromBlob(a.Log),
 	}
 }
 
@@ -331,6 +334,7 @@ func attemptFromRow(r attemptRow) product.Attempt {
 	return product.Attempt{
 		Number: r.Number, Reason: product.Reason(r.Reason), Message: r.Message, ExitCode: clone(r.ExitCode),
 		CreatedAt: r.CreatedAt.t, StartedAt: r.StartedAt.t, FinishedAt: r.FinishedAt.t,
+		Node: r.Node, Log: blobFromDocument(r.Log),
 	}
 }
 

@@ -46,7 +46,7 @@ func (r *agentRun) remove(ctx workflow.Context, grace time.Duration) (activities
 		return activities.GoneReceipt{GoneAt: workflow.Now(kept)}, nil
 	}
 	var layer3 *activities.Infra
-	ref := activities.AttemptRef{RunID: r.in.RunID, Attempt: r.attempt}
+	ref := r.ref(r.attempt)
 	del := workflow.WithActivityOptions(kept, deleteJobOptions)
 	err := workflow.ExecuteActivity(del, layer3.DeleteJob, activities.DeleteJobInput{AttemptRef: ref, Grace: grace}).Get(del, nil)
 	if err != nil {

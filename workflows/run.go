@@ -243,7 +243,7 @@ func (r *agentRun) denied(f *fault.Error) ending {
 func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activities.Slot, error) {
 	var layer3 *activities.Infra
 	var layer4 *activities.AgentRuntime
-	ref := activities.AttemptRef{RunID: r.in.RunID, Attempt: n}
+	ref := r.ref(n)
 
 	slot, err := r.acquire(ctx, ref)
 	if err != nil || !slot.Granted {
@@ -282,6 +282,11 @@ func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activit
 		r.cleanUp(ctx)
 	}
 	return verdict, slot, err
+}
+
+// ref names an attempt of the run, and where in the cluster it is.
+func (r *agentRun) ref(attempt int) activities.AttemptRef {
+	return activities.AttemptRef{RunID: r.in.RunID, Attempt: attempt, OrgID: r.in.OrgID, Sandboxed: r.plan.Sandboxed}
 }
 
 // await waits for the end of an attempt: for the watcher's word, for the start

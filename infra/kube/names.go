@@ -17,8 +17,12 @@ const (
 	labelAttempt   = "agentmarket.dev/attempt"
 	labelAgent     = "agentmarket.dev/agent-id"
 	labelOrg       = "agentmarket.dev/org-id"
+	labelTier      = "agentmarket.dev/tier"
 
 	annotationSpecHash = "agentmarket.dev/spec-hash"
+	// annotationStart is the start timeout in seconds, from the creation of the object
+	// that carries it.
+	annotationStart = "agentmarket.dev/start-seconds"
 
 	containerAgent   = "agent"
 	containerInstall = "install-runtime"
@@ -33,7 +37,26 @@ func labelsOf(s infra.Sandbox) map[string]string {
 		labelAttempt:   strconv.Itoa(s.Attempt),
 		labelAgent:     string(s.Agent),
 		labelOrg:       string(s.Org),
+		labelTier:      tierOf(s.Ref),
 	}
+}
+
+// annotationsOf are those of a Job and of its pod.
+func annotationsOf(s infra.Sandbox) map[string]string {
+	return map[string]string{annotationStart: strconv.FormatInt(wholeSeconds(s.StartTimeout), 10)}
+}
+
+// The values of labelTier.
+const (
+	tierStandard  = "standard"
+	tierSandboxed = "sandboxed"
+)
+
+func tierOf(ref infra.Ref) string {
+	if ref.Sandboxed {
+		return tierSandboxed
+	}
+	return tierStandard
 }
 
 // selectorOf selects the pods of an attempt.
@@ -49,5 +72,7 @@ func refOf(labels map[string]string) (infra.Ref, bool) {
 	if err != nil || attempt < 1 || !ids.Valid(ids.PrefixRun, run) {
 		return infra.Ref{}, false
 	}
-	return infra.Ref{Run: ids.Run(run), Attempt: attempt}, true
+	return infra.Ref{
+		Run: ids.Run(run), Attempt: attempt, Org: ids.Org(labels[labelOrg]), Sandboxed: labels[labelTier] == tierSandboxed,
+	}, true
 }

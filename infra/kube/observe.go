@@ -10,7 +10,7 @@ import (
 // observePod reads what Classify needs of a pod. It is pure.
 func observePod(p *corev1.Pod) *infra.Pod {
 	pod := &infra.Pod{
-		Name: p.Name, CreatedAt: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
+		Name: p.Name, Node: p.Spec.NodeName, CreatedAt: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
 		Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
 	}
 	for _, c := range p.Status.Conditions {
@@ -73,7 +73,7 @@ func trim(obj any) (any, error) {
 	p.ManagedFields = nil
 	p.Annotations = nil
 	p.OwnerReferences = nil
-	p.Spec = corev1.PodSpec{}
+	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName}
 	p.Status.EphemeralContainerStatuses = nil
 	p.Status.HostIPs, p.Status.PodIPs = nil, nil
 	return p, nil

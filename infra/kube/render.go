@@ -52,7 +52,8 @@ func render(s infra.Sandbox, cfg Config) (*corev1.Secret, *batchv1.Job, error) {
 		return nil, nil, fmt.Errorf("hash job %s: %w", s.Name(), err)
 	}
 	sum := sha256.Sum256(content)
-	job.Annotations = map[string]string{annotationSpecHash: hex.EncodeToString(sum[:])}
+	job.Annotations = annotationsOf(s)
+	job.Annotations[annotationSpecHash] = hex.EncodeToString(sum[:])
 	return secret, job, nil
 }
 
@@ -97,7 +98,7 @@ func renderJob(s infra.Sandbox, cfg Config) *batchv1.Job {
 			ActiveDeadlineSeconds:   new(wholeSeconds(life + jobMargin)),
 			TTLSecondsAfterFinished: new(int32(wholeSeconds(cfg.JobTTL))),
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labelsOf(s)},
+				ObjectMeta: metav1.ObjectMeta{Labels: labelsOf(s), Annotations: annotationsOf(s)},
 				Spec:       renderPod(s, cfg, life),
 			},
 		},
@@ -156,8 +157,27 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 	if s.Sandboxed {
 		spec.RuntimeClassName = &cfg.SandboxRuntimeClass
 	}
+	if len(s.AvoidNodes) > 0 {
+		spec.Affinity = avoiding(s.AvoidNodes)
+	}
 	addRuntime(&spec, cfg)
 	return spec
+}
+
+// avoiding prefers every other node to these. It does not forbid them: in a small
+// cluster there may be no other.
+func avoiding(nodes []string) *corev1.Affinity {
+	others := make([]corev1.NodeSelectorRequirement, len(nodes))
+	for i, node := range nodes { // one value each is all that the API takes
+		others[i] = corev1.NodeSelectorRequirement{
+			Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpNotIn, Values: []string{node},
+		}
+	}
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{
+			Weight: 100, Preference: corev1.NodeSelectorTerm{MatchFields: others},
+		}},
+	}}
 }
 
 // addRuntime puts the supervisor into the pod.

@@ -26,8 +26,8 @@ const digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef01234567
 
 func sandbox() infra.Sandbox {
 	return infra.Sandbox{
-		Ref: infra.Ref{Run: "run_01jd3m0f9zq4x8v5c7n2b6k1ta", Attempt: 2},
-		Org: "org_01jd3m0f9zq4x8v5c7n2b6k1tb", Agent: "agt_01jd3m0f9zq4x8v5c7n2b6k1tc",
+		Ref:   infra.Ref{Run: "run_01jd3m0f9zq4x8v5c7n2b6k1ta", Attempt: 2, Org: "org_01jd3m0f9zq4x8v5c7n2b6k1tb"},
+		Agent: "agt_01jd3m0f9zq4x8v5c7n2b6k1tc",
 		Image: "agentmarket.local/hello" + digest, Command: []string{"/hello", "--mode=$(HOME)", "--flag"},
 		Env: map[string]string{"MODE": "fast", "GREETING": "$(MODE) hello"}, Input: []byte(`{"prompt":"hello"}`),
 		CPUMillis: 250, MemoryMiB: 128, DiskMiB: 64,

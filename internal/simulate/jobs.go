@@ -18,7 +18,7 @@ type Jobs struct {
 	Fails func(infra.Sandbox) bool
 
 	mu       sync.Mutex
-	jobs     map[infra.Ref]*job
+	jobs     map[string]*job // by the name of the attempt
 	watchers map[chan Change]bool
 	created  int
 	held     bool
@@ -74,7 +74,7 @@ func (j *Jobs) duration(s infra.Sandbox) time.Duration {
 // NewJobs returns an empty cluster.
 func NewJobs() *Jobs {
 	return &Jobs{
-		jobs: map[infra.Ref]*job{}, watchers: map[chan Change]bool{},
+		jobs: map[string]*job{}, watchers: map[chan Change]bool{},
 		running: map[ids.Org]int{}, peak: map[ids.Org]int{},
 	}
 }
@@ -83,14 +83,14 @@ func NewJobs() *Jobs {
 func (j *Jobs) Create(s infra.Sandbox) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.jobs[s.Ref] != nil {
+	if j.jobs[s.Name()] != nil {
 		return
 	}
 	now := time.Now()
 	made := &job{sandbox: s, pod: infra.Pod{
 		Name: s.Name(), CreatedAt: now, ScheduledAt: now, Phase: "Running", Running: &infra.Running{StartedAt: now},
 	}}
-	j.jobs[s.Ref] = made
+	j.jobs[s.Name()] = made
 	j.created++
 	j.running[s.Org]++
 	j.peak[s.Org] = max(j.peak[s.Org], j.running[s.Org])
@@ -105,7 +105,7 @@ func (j *Jobs) Create(s infra.Sandbox) {
 func (j *Jobs) finish(ref infra.Ref) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	made := j.jobs[ref]
+	made := j.jobs[ref.Name()]
 	if made == nil || made.pod.Terminated != nil {
 		return
 	}
@@ -144,7 +144,7 @@ func terminated(s infra.Sandbox, from, to time.Time, fails bool) *infra.Terminat
 func (j *Jobs) Observe(ref infra.Ref) infra.Observed {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	made := j.jobs[ref]
+	made := j.jobs[ref.Name()]
 	if made == nil {
 		return infra.Observed{}
 	}
@@ -156,7 +156,7 @@ func (j *Jobs) Observe(ref infra.Ref) infra.Observed {
 func (j *Jobs) Delete(ref infra.Ref) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	made := j.jobs[ref]
+	made := j.jobs[ref.Name()]
 	if made == nil {
 		return
 	}
@@ -164,7 +164,7 @@ func (j *Jobs) Delete(ref infra.Ref) {
 	if made.pod.Terminated == nil {
 		j.running[made.sandbox.Org]--
 	}
-	delete(j.jobs, ref)
+	delete(j.jobs, ref.Name())
 	j.tell(Change{Ref: ref, Pod: made.pod, Gone: true, At: time.Now()})
 }
 
@@ -186,8 +186,8 @@ func (j *Jobs) tell(c Change) {
 func (j *Jobs) watch() (now []Change, changes chan Change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for ref, made := range j.jobs {
-		now = append(now, Change{Ref: ref, Pod: made.pod, At: time.Now()})
+	for _, made := range j.jobs {
+		now = append(now, Change{Ref: made.sandbox.Ref, Pod: made.pod, At: time.Now()})
 	}
 	changes = make(chan Change, 10_000)
 	j.watchers[changes] = true

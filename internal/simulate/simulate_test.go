@@ -60,7 +60,7 @@ func (n *notebook) ended(reason infra.Reason) bool {
 }
 
 func aSandbox(attempt int) infra.Sandbox {
-	return infra.Sandbox{Ref: infra.Ref{Run: ids.New[ids.Run](ids.PrefixRun), Attempt: attempt}, Org: "org_1"}
+	return infra.Sandbox{Ref: infra.Ref{Run: ids.New[ids.Run](ids.PrefixRun), Attempt: attempt, Org: "org_1"}}
 }
 
 // TestCluster: what happens is told to a watcher, again after a report that failed.
