@@ -26,6 +26,7 @@ type BlobStore interface {
 // AgentRuntime is what workflows ask of layer 4: what an agent left behind.
 type AgentRuntime struct {
 	Cluster infra.Cluster
+	Watch   infra.Watch
 	Runs    product.RunStore
 	Agents  product.AgentStore
 	Blobs   BlobStore
@@ -56,13 +57,25 @@ type Verdict struct {
 const maxFramedLog = 64 << 20
 
 // CollectResult brings output and log of an attempt to the blob store, records
-// the end of the attempt, and says what it was. The outcome ok stands only if
-// the result itself is there, is whole, and matches the agent's output schema.
+// the end of the attempt, says what it was, and clears away what ended by itself.
+// The outcome ok stands only if the result itself is there, is whole, and matches the
+// agent's output schema.
 func (a *AgentRuntime) CollectResult(ctx context.Context, in CollectResultInput) (Verdict, error) {
 	stop := heartbeat(ctx)
 	defer stop()
 	verdict, err := a.collect(ctx, in)
+	if err == nil && !verdict.Leftover {
+		a.clear(ctx, in.AttemptRef)
+	}
 	return verdict, toTemporal(err)
+}
+
+// clear removes the objects of an attempt of which everything is kept. It is tried
+// once: what stays is removed by the reconciliation, or by its time to live.
+func (a *AgentRuntime) clear(ctx context.Context, ref AttemptRef) {
+	if err := a.Cluster.Clear(ctx, ref.ref()); err != nil {
+		warn(ctx, "objects of an ended attempt left to the reconciliation", "run_id", string(ref.RunID), "error", err)
+	}
 }
 
 func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verdict, error) {
@@ -207,7 +220,7 @@ func mismatch(err error) error {
 
 // result reads the body of a result from where the supervisor left it.
 func (a *AgentRuntime) result(ctx context.Context, ref AttemptRef) ([]byte, error) {
-	seen, err := a.Cluster.Observe(ctx, ref.ref())
+	seen, err := a.see(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -227,11 +240,28 @@ func (a *AgentRuntime) result(ctx context.Context, ref AttemptRef) ([]byte, erro
 	return a.framed(ctx, ref, envelope)
 }
 
+// see reads the state of an attempt that has ended: what the watch has seen, if it
+// has seen the end.
+func (a *AgentRuntime) see(ctx context.Context, ref AttemptRef) (infra.Observed, error) {
+	if seen, ok := a.Watch.Look(ref.ref()); ok && seen.Pod.Terminated != nil {
+		return seen, nil
+	}
+	return a.Cluster.Observe(ctx, ref.ref())
+}
+
+// podOf is the name of the attempt's pod, if the watch knows it.
+func (a *AgentRuntime) podOf(ref AttemptRef) string {
+	if seen, ok := a.Watch.Look(ref.ref()); ok {
+		return seen.Pod.Name
+	}
+	return ""
+}
+
 // framed reads the body of a result from the log. A stream that breaks is tried
 // again; a log that ends without the result was rotated or cut, which is not the
 // agent's doing.
 func (a *AgentRuntime) framed(ctx context.Context, ref AttemptRef, envelope agentruntime.Envelope) ([]byte, error) {
-	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{})
+	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{Pod: a.podOf(ref)})
 	if fault.Is(err, fault.NotFound) {
 		return nil, vanished("the result vanished before it was collected")
 	}
@@ -286,7 +316,7 @@ func readable(ctx context.Context, err error) bool {
 // archiveLog keeps the log of an attempt. An attempt without a container has
 // none, nor has one whose log the cluster does not hand out.
 func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int64) (*product.Blob, error) {
-	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{})
+	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{Pod: a.podOf(ref)})
 	if err != nil && readable(ctx, err) {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ type collecting struct {
 
 func aCollector(c *cluster, run product.Run) collecting {
 	k := collecting{cluster: c, runs: newRuns(run), agents: &agents{version: product.Version{ID: "ver_1"}}, blobs: &blobs{}}
-	k.AgentRuntime = &AgentRuntime{Cluster: c, Runs: k.runs, Agents: k.agents, Blobs: k.blobs, Now: clock}
+	k.AgentRuntime = &AgentRuntime{Cluster: c, Watch: watched{}, Runs: k.runs, Agents: k.agents, Blobs: k.blobs, Now: clock}
 	return k
 }
 
@@ -69,6 +69,35 @@ func TestCollectInline(t *testing.T) {
 	require.Equal(t, 2, k.blobs.puts)
 	require.Equal(t, observes, k.cluster.observes)
 	require.Empty(t, cmp.Diff(want, k.runs.byID[runID]))
+	require.Equal(t, 2, k.cluster.cleared, "also by a repeat: the first try may have died before it")
+}
+
+// TestCollectClearsWhatEndedByItself: only when everything of it is kept.
+func TestCollectClearsWhatEndedByItself(t *testing.T) {
+	good := ended(t, okEnvelope([]byte(`{"a":1}`), ""))
+	for name, tt := range map[string]struct {
+		input   CollectResultInput
+		blobErr error
+		cleared int
+	}{
+		"ended":           {input: okInput, cleared: 1},
+		"given up":        {input: CollectResultInput{AttemptRef: first, Outcome: JobOutcome{Reason: infra.ReasonNodeLost}}},
+		"not kept so far": {input: okInput, blobErr: fault.New(fault.Unavailable, "", "away")},
+	} {
+		k := aCollector(&cluster{seen: good}, running())
+		k.blobs.err = tt.blobErr
+		_, err := k.CollectResult(t.Context(), tt.input)
+		require.Equal(t, tt.blobErr != nil, err != nil, name)
+		require.Equal(t, tt.cleared, k.cluster.cleared, name)
+	}
+	// What cannot be cleared away now is no reason to collect once more.
+	k := aCollector(&cluster{seen: good}, running())
+	k.Watch = watched{healthy: true, seen: good}
+	k.cluster.err = fault.New(fault.Unavailable, "", "away")
+	verdict, err := k.CollectResult(t.Context(), okInput)
+	require.NoError(t, err)
+	require.Equal(t, product.ReasonOK, verdict.Reason)
+	require.Zero(t, k.cluster.observes, "the watch has seen the end")
 }
 
 func TestCollectFramed(t *testing.T) {

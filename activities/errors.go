@@ -49,8 +49,17 @@ type errorDetails struct {
 // Timeouts (whatever the last try died of), cancellations and panics carry none:
 // false.
 func FaultOf(err error) (*fault.Error, bool) {
+	if temporal.IsTimeoutError(err) {
+		return nil, false
+	}
+	return LastFaultOf(err)
+}
+
+// LastFaultOf is FaultOf that also says what the last try died of, when all of them
+// ran out of time.
+func LastFaultOf(err error) (*fault.Error, bool) {
 	var app *temporal.ApplicationError
-	if temporal.IsTimeoutError(err) || !errors.As(err, &app) {
+	if !errors.As(err, &app) {
 		return nil, false
 	}
 	kind := fault.Kind(app.Type())

@@ -269,6 +269,7 @@ type cluster struct {
 	created  []infra.Sandbox
 	deleted  []time.Duration
 	observes int
+	cleared  int
 }
 
 func (c *cluster) Create(_ context.Context, s infra.Sandbox) error {
@@ -283,6 +284,11 @@ func (c *cluster) Observe(context.Context, infra.Ref) (infra.Observed, error) {
 
 func (c *cluster) Delete(_ context.Context, _ infra.Ref, grace time.Duration) error {
 	c.deleted = append(c.deleted, grace)
+	return c.err
+}
+
+func (c *cluster) Clear(context.Context, infra.Ref) error {
+	c.cleared++
 	return c.err
 }
 

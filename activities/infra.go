@@ -17,9 +17,8 @@ type Infra struct {
 	Cluster infra.Cluster
 	Runs    product.RunStore
 	Now     func() time.Time
-	// Watching reports whether a watcher completes the waiting activities.
-	// While it is false they poll.
-	Watching func() bool
+	// Watch completes the waiting activities. While it is not healthy they poll.
+	Watch infra.Watch
 }
 
 // pollInterval is how often a waiting activity looks while nothing watches.
@@ -78,7 +77,7 @@ func JobOutcomeFrom(o infra.Outcome) JobOutcome {
 // watcher (see conductor). Its StartToClose timeout is a lease: when nobody
 // completes it in time, the next attempt of the activity looks again.
 func (a *Infra) AwaitJob(ctx context.Context, in AttemptRef) (JobOutcome, error) {
-	seen, err := a.Cluster.Observe(ctx, in.ref())
+	seen, err := a.look(ctx, in, activity.GetInfo(ctx).Attempt == 1)
 	if err != nil {
 		return JobOutcome{}, toTemporal(err)
 	}
@@ -88,10 +87,26 @@ func (a *Infra) AwaitJob(ctx context.Context, in AttemptRef) (JobOutcome, error)
 	return JobOutcome{}, a.pending(ctx)
 }
 
+// look reads the state of an attempt that may have ended: what the watch has seen,
+// as long as that is sound. The first look comes right after the Job was made, when
+// the watch has seen nothing yet, and leaves it at that. A later one asks the
+// cluster: nobody has heard of the pod for a whole lease.
+func (a *Infra) look(ctx context.Context, in AttemptRef, first bool) (infra.Observed, error) {
+	if a.Watch.Healthy() {
+		if seen, ok := a.Watch.Look(in.ref()); ok {
+			return seen, nil
+		}
+		if first {
+			return infra.Observed{JobExists: true}, nil
+		}
+	}
+	return a.Cluster.Observe(ctx, in.ref())
+}
+
 // pending is the error that keeps an activity open for the watcher, or makes it
 // poll while nothing watches.
 func (a *Infra) pending(ctx context.Context) error {
-	if a.Watching() {
+	if a.Watch.Healthy() {
 		return activity.ErrResultPending
 	}
 	activity.GetLogger(ctx).Debug("polling, the watch is interrupted")

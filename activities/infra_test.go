@@ -18,8 +18,18 @@ import (
 )
 
 func anInfra(c *cluster, watching bool, list ...product.Run) *Infra {
-	return &Infra{Cluster: c, Runs: newRuns(list...), Now: clock, Watching: func() bool { return watching }}
+	return &Infra{Cluster: c, Runs: newRuns(list...), Now: clock, Watch: watched{healthy: watching, seen: c.seen}}
 }
+
+// watched is a watch that has seen what there is in a cluster.
+type watched struct {
+	healthy bool
+	seen    infra.Observed
+}
+
+func (w watched) Healthy() bool { return w.healthy }
+
+func (w watched) Look(infra.Ref) (infra.Observed, bool) { return w.seen, w.seen.Pod != nil }
 
 // execute runs an activity as a worker would.
 func execute[T any](t *testing.T, act, in any) (T, error) {
@@ -58,8 +68,10 @@ func TestAwaitJob(t *testing.T) {
 	require.ErrorIs(t, err, activity.ErrResultPending)
 	_, err = execute[JobOutcome](t, anInfra(&cluster{seen: alive}, false).AwaitJob, first)
 	requirePolling(t, err)
-	_, err = execute[JobOutcome](t, anInfra(&cluster{err: fault.New(fault.Unavailable, "", "away")}, true).AwaitJob, first)
+	_, err = execute[JobOutcome](t, anInfra(&cluster{err: fault.New(fault.Unavailable, "", "away")}, false).AwaitJob, first)
 	requireKind(t, err, fault.Unavailable)
+	_, err = execute[JobOutcome](t, anInfra(&cluster{err: fault.New(fault.Unavailable, "", "away")}, true).AwaitJob, first)
+	require.ErrorIs(t, err, activity.ErrResultPending, "the cluster was not asked")
 
 	for _, watching := range []bool{true, false} {
 		failed := okEnvelope(nil, "")
@@ -74,9 +86,34 @@ func TestAwaitJob(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, infra.ReasonOK, outcome.Reason)
 
-		outcome, err = execute[JobOutcome](t, anInfra(&cluster{}, watching).AwaitJob, first)
-		require.NoError(t, err)
-		require.Equal(t, infra.ReasonPodGone, outcome.Reason, "nothing there is never success")
+	}
+	outcome, err := execute[JobOutcome](t, anInfra(&cluster{}, false).AwaitJob, first)
+	require.NoError(t, err)
+	require.Equal(t, infra.ReasonPodGone, outcome.Reason, "nothing there is never success")
+}
+
+// TestLookAsksTheClusterLast: the watch is asked first, and the cluster only where
+// the watch is not sound, or has said nothing for a whole lease.
+func TestLookAsksTheClusterLast(t *testing.T) {
+	alive := infra.Observed{JobExists: true, Pod: &infra.Pod{Phase: "Running"}}
+	away := fault.New(fault.Unavailable, "", "away")
+	for name, tt := range map[string]struct {
+		seen           infra.Observed
+		healthy, first bool
+		asks           bool
+	}{
+		"seen":                  {seen: alive, healthy: true},
+		"nothing yet":           {healthy: true, first: true},
+		"nothing for a lease":   {healthy: true, asks: true},
+		"the watch is broken":   {seen: alive, first: true, asks: true},
+		"broken, and seen late": {seen: alive, asks: true},
+	} {
+		a := &Infra{Cluster: &cluster{err: away}, Now: clock, Watch: watched{healthy: tt.healthy, seen: tt.seen}}
+		seen, err := a.look(t.Context(), first, tt.first)
+		require.Equal(t, tt.asks, err != nil, name)
+		if !tt.asks {
+			require.Empty(t, cmp.Diff(infra.Observed{JobExists: true, Pod: tt.seen.Pod}, seen), name)
+		}
 	}
 }
 

@@ -72,6 +72,9 @@ type PlanSummary struct {
 	Approval string `json:"approval,omitempty"`
 	// Sandboxed: see infra.Ref.
 	Sandboxed bool `json:"sandboxed,omitempty"`
+	// Watched: the watch ends an attempt that does not start, and the workflow needs
+	// no timer for it. Absent in old histories.
+	Watched bool `json:"watched,omitempty"`
 }
 
 // ResolvePlan resolves and stores the plan of a run. A run keeps its first plan.
@@ -85,7 +88,7 @@ func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSum
 	return PlanSummary{
 		Version: plan.Version, StartTimeout: plan.Deadlines.Start, RunTimeout: plan.Deadlines.Run,
 		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts, AgentAttempts: plan.AgentAttempts,
-		Approval: plan.Approval, Sandboxed: plan.Tier == product.TierSandboxed,
+		Approval: plan.Approval, Sandboxed: plan.Tier == product.TierSandboxed, Watched: true,
 	}, nil
 }
 

@@ -47,7 +47,7 @@ func plannedRun() product.Run {
 func TestResolvePlan(t *testing.T) {
 	store := newRuns(queuedRun())
 	p := aProduct(store)
-	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 1}
+	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 1, Watched: true}
 	got, err := p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(want, got))
@@ -125,7 +125,7 @@ func TestResolvePlanAsksThePolicies(t *testing.T) {
 	require.Equal(t, []string{"org_1", "team_1", "agt_1"}, names.asked)
 	require.Empty(t, cmp.Diff(PlanSummary{
 		Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 2,
-		Approval: "the policy of the team asks for an approval of each run of acme/greeter",
+		Approval: "the policy of the team asks for an approval of each run of acme/greeter", Watched: true,
 	}, got))
 	require.Equal(t, ids.Org("org_acme"), store.byID[runID].Plan.PublisherID)
 

@@ -9,7 +9,7 @@ import (
 
 // TestWorkerKilled: SIGKILL between the creation of the Job and its end, twice.
 func TestWorkerKilled(t *testing.T) {
-	s := Start(t)
+	s := Start(t, KeepJobs)
 	run := s.startRun(t, "hello", map[string]any{"prompt": "still here", "sleep_seconds": 8})
 	require.Eventually(t, func() bool { return len(s.jobs(t, run.ID)) == 1 }, 30*time.Second, 10*time.Millisecond, "the Job is created")
 	s.worker.Kill()
@@ -39,7 +39,7 @@ func TestWorkerKilled(t *testing.T) {
 
 // TestAPIServerStopped: the cluster's API is away for 30 s during a run.
 func TestAPIServerStopped(t *testing.T) {
-	s := Start(t)
+	s := Start(t, KeepJobs)
 	run := s.startRun(t, "hello", map[string]any{"prompt": "patience", "sleep_seconds": 10})
 	s.untilRunning(t, run.ID)
 	s.Devcluster(t, "stop-component", "--state", s.ClusterState, "kube-apiserver", "--for", "30s")
@@ -63,6 +63,8 @@ func TestTemporalAway(t *testing.T) {
 
 	ended := s.untilEnded(t, run.ID, 2*time.Minute)
 	require.Equal(t, "succeeded", ended.Status, ended.Message)
+	require.Eventually(t, func() bool { return len(s.jobs(t, run.ID)) == 0 && len(s.pods(t, run.ID)) == 0 },
+		30*time.Second, 50*time.Millisecond, "nothing is left of what was collected")
 	canceled := s.untilEnded(t, unwanted.ID, 2*time.Minute)
 	require.Equal(t, "canceled", canceled.Status, canceled.Message)
 	require.Empty(t, s.jobs(t, unwanted.ID))

@@ -22,7 +22,7 @@ import (
 
 // TestRuns shares one platform between the stories of ordinary runs.
 func TestRuns(t *testing.T) {
-	s := Start(t)
+	s := Start(t, KeepJobs)
 	for name, story := range map[string]func(*testing.T, *Stack){
 		"schedule-job runs hello":                scheduleJob,
 		"summarize reads a real document":        summarize,
@@ -312,7 +312,7 @@ func hidden(t *testing.T, s *Stack) {
 
 // TestRuntimeByCopy: the way for nodes that cannot mount images.
 func TestRuntimeByCopy(t *testing.T) {
-	s := Start(t, "AGENTMARKET_RUNTIME_BY_COPY=true")
+	s := Start(t, "AGENTMARKET_RUNTIME_BY_COPY=true", KeepJobs)
 	run := s.startRun(t, "hello", map[string]string{"prompt": "copied"})
 	run = s.untilEnded(t, run.ID, time.Minute)
 	require.Equal(t, "succeeded", run.Status, run.Message)

@@ -48,6 +48,9 @@ type Stack struct {
 	temporalServer *testenv.Process
 }
 
+// KeepJobs leaves the Jobs of ended runs in the cluster, for tests that look at them.
+const KeepJobs = "AGENTMARKET_KEEP_FINISHED_JOBS=true"
+
 // Start starts a platform with the example agents in it. more is added to the
 // environment of its programs.
 func Start(t testing.TB, more ...string) *Stack {

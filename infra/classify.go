@@ -18,22 +18,22 @@ type Verdict struct {
 	LookAgain time.Duration
 }
 
-// PullGrace is how long an image may fail to be pulled before the attempt is
-// given up: registries have hiccups, and the kubelet tries again by itself.
-const PullGrace = 30 * time.Second
-
 // Classify decides what is known about an attempt. It is pure. Signals are read
 // in the order of their authority: the container's own end, the pod's status,
 // the disruption condition, the container's reason to wait, the Job.
 func Classify(ref Ref, seen Observed, now time.Time) Verdict {
-	switch p := seen.Pod; {
-	case p == nil:
-		return withoutPod(seen)
-	case p.Ended():
-		return ended(ofEnded(ref, p))
-	default:
-		return ofWaiting(p, now)
+	p := seen.Pod
+	if p == nil {
+		return withoutPod(seen, now)
 	}
+	v := ofLiving(seen, now)
+	if p.Ended() {
+		v = ended(ofEnded(ref, seen))
+	}
+	if v.Ended {
+		v.Outcome.Node = p.Node
+	}
+	return v
 }
 
 func ended(o Outcome) Verdict {
@@ -41,24 +41,14 @@ func ended(o Outcome) Verdict {
 	return Verdict{Ended: true, Outcome: o}
 }
 
-// withoutPod judges an attempt without a pod. A Job that has not failed is about
-// to make one; for everything else the pod is gone with whatever it did.
-func withoutPod(seen Observed) Verdict {
-	switch {
-	case seen.JobExists && seen.JobFailed == "":
-		return Verdict{}
-	case seen.JobExists:
-		return ended(Outcome{Reason: ReasonPodGone, Message: "the pod vanished; the job says " + seen.JobFailed})
-	default:
-		return ended(Outcome{Reason: ReasonPodGone, Message: "the agent's pod vanished before its end was seen"})
-	}
-}
-
 // ofEnded judges a pod that will never run again.
-func ofEnded(ref Ref, p *Pod) Outcome {
-	o := Outcome{}
+func ofEnded(ref Ref, seen Observed) Outcome {
+	p, o := seen.Pod, Outcome{}
 	if p.Terminated != nil {
 		o.StartedAt, o.FinishedAt = p.Terminated.StartedAt, p.Terminated.FinishedAt
+	}
+	if p.Reason == "DeadlineExceeded" && p.Terminated == nil {
+		return NotStarted(seen) // the kubelet's own deadline, behind ours
 	}
 	if reason, message, ok := ofPodStatus(p); ok {
 		o.Reason, o.Message = reason, message
@@ -78,11 +68,7 @@ func ofEnded(ref Ref, p *Pod) Outcome {
 func ofPodStatus(p *Pod) (Reason, string, bool) {
 	switch p.Reason {
 	case "DeadlineExceeded":
-		// The supervisor ends an agent in time; the kubelet's own deadline
-		// fires only when that failed or the agent never started.
-		if p.Terminated == nil {
-			return ReasonImagePull, "the agent did not start in time", true
-		}
+		// The supervisor ends an agent in time; this fires only when that failed.
 		return ReasonDeadline, "the agent ran longer than its run timeout", true
 	case "Evicted":
 		if diskExceeded(p.Message) {
@@ -168,58 +154,6 @@ func disruption(p *Pod, otherwise Reason) Reason {
 		return ReasonNodeLost
 	}
 	return otherwise
-}
-
-// ofWaiting judges a pod that has not ended: only reasons to wait that no time
-// will mend, or that had their time, end the attempt.
-func ofWaiting(p *Pod, now time.Time) Verdict {
-	if p.Waiting == nil {
-		return Verdict{}
-	}
-	w := *p.Waiting
-	switch w.Reason {
-	case "InvalidImageName", "ErrImageNeverPull":
-		return ended(Outcome{Reason: ReasonImageInvalid, Message: orElse(w.Message, "the image reference is not valid")})
-	case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		return afterGrace(p, now, Outcome{Reason: ReasonConfigError, Message: orElse(w.Message, "the container cannot be created")})
-	case "ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable":
-		return afterGrace(p, now, Outcome{Reason: ReasonImagePull, Message: orElse(w.Message, "the image could not be pulled")})
-	}
-	return Verdict{}
-}
-
-func afterGrace(p *Pod, now time.Time, o Outcome) Verdict {
-	since := p.ScheduledAt // waiting for a node is not the image's fault
-	if since.IsZero() {
-		since = p.CreatedAt
-	}
-	if left := PullGrace - now.Sub(since); left > 0 {
-		return Verdict{LookAgain: left}
-	}
-	return ended(o)
-}
-
-// NotStarted says why an attempt has not started at its start deadline.
-func NotStarted(seen Observed) Outcome {
-	o := Outcome{Reason: ReasonSandboxError, Message: "the agent did not start in time"}
-	switch p := seen.Pod; {
-	case p == nil && seen.JobExists:
-		o.Reason, o.Message = ReasonUnschedulable, "the cluster made no pod in time"
-	case p == nil:
-		o.Reason, o.Message = ReasonPodGone, "the agent's pod vanished before it started"
-	case p.Unschedulable != "":
-		o.Reason, o.Message = ReasonUnschedulable, p.Unschedulable
-	case p.Waiting != nil:
-		o.Message = "the agent did not start in time: " + p.Waiting.Reason
-		switch p.Waiting.Reason {
-		case "ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable":
-			o.Reason, o.Message = ReasonImagePull, orElse(p.Waiting.Message, o.Message)
-		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-			o.Reason, o.Message = ReasonConfigError, orElse(p.Waiting.Message, o.Message)
-		}
-	}
-	o.Message = limit(o.Message)
-	return o
 }
 
 // Started reports whether the attempt's container has started.

@@ -102,8 +102,8 @@ func TestClassifyEndedPods(t *testing.T) {
 			p.Reason = "DeadlineExceeded"
 		}), infra.ReasonDeadline},
 		"kubelet's deadline before it started": {podThat(func(p *infra.Pod) {
-			p.Phase, p.Reason = "Failed", "DeadlineExceeded"
-		}), infra.ReasonImagePull},
+			p.Phase, p.Reason, p.ScheduledAt = "Failed", "DeadlineExceeded", created
+		}), infra.ReasonSandboxError},
 		"evicted, node short of memory": {podThat(func(p *infra.Pod) {
 			p.Phase, p.Reason, p.Message = "Failed", "Evicted", "The node was low on resource: memory."
 		}), infra.ReasonEvicted},
@@ -137,55 +137,6 @@ func TestClassifyKeepsTheAgentsExitCodeAndTimes(t *testing.T) {
 	v.Outcome.Message = ""
 	want := infra.Outcome{Reason: infra.ReasonAgentError, ExitCode: &three, StartedAt: begun, FinishedAt: over}
 	require.Empty(t, cmp.Diff(want, v.Outcome))
-}
-
-func TestClassifyWaitsForWhatTimeMayMend(t *testing.T) {
-	waiting := func(reason string) infra.Observed {
-		return podThat(func(p *infra.Pod) {
-			p.Phase, p.Waiting = "Pending", &infra.Waiting{Reason: reason, Message: "m"}
-		})
-	}
-	for name, tc := range map[string]struct {
-		seen  infra.Observed
-		after time.Duration
-		want  infra.Verdict
-	}{
-		"no pod yet":           {infra.Observed{JobExists: true}, 0, infra.Verdict{}},
-		"container is created": {waiting("ContainerCreating"), time.Hour, infra.Verdict{}},
-		"running":              {podThat(func(p *infra.Pod) { p.Running = &infra.Running{StartedAt: begun} }), time.Hour, infra.Verdict{}},
-		"first failed pull":    {waiting("ErrImagePull"), 10 * time.Second, infra.Verdict{LookAgain: 20 * time.Second}},
-		"scheduled late, first failed pull": {podThat(func(p *infra.Pod) {
-			p.Phase, p.Waiting, p.ScheduledAt = "Pending", &infra.Waiting{Reason: "ErrImagePull", Message: "m"}, created.Add(40*time.Second)
-		}), 45 * time.Second, infra.Verdict{LookAgain: 25 * time.Second}},
-		"pull failed for long": {waiting("ImagePullBackOff"), infra.PullGrace, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonImagePull, Message: "m"}}},
-		"impossible image":     {waiting("InvalidImageName"), 0, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonImageInvalid, Message: "m"}}},
-		"cannot be created":    {waiting("CreateContainerError"), infra.PullGrace, infra.Verdict{Ended: true, Outcome: infra.Outcome{Reason: infra.ReasonConfigError, Message: "m"}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.Empty(t, cmp.Diff(tc.want, infra.Classify(ref, tc.seen, created.Add(tc.after))))
-		})
-	}
-}
-
-func TestNotStartedSaysWhy(t *testing.T) {
-	for name, tc := range map[string]struct {
-		seen infra.Observed
-		want infra.Reason
-	}{
-		"no room":      {podThat(func(p *infra.Pod) { p.Unschedulable = "0/1 nodes are available: 1 Insufficient cpu." }), infra.ReasonUnschedulable},
-		"no pod":       {infra.Observed{JobExists: true}, infra.ReasonUnschedulable},
-		"nothing":      {infra.Observed{}, infra.ReasonPodGone},
-		"pulling":      {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ErrImagePull"} }), infra.ReasonImagePull},
-		"creating":     {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ContainerCreating"} }), infra.ReasonSandboxError},
-		"config wrong": {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "CreateContainerConfigError"} }), infra.ReasonConfigError},
-		"nobody knows": {podThat(func(*infra.Pod) {}), infra.ReasonSandboxError},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := infra.NotStarted(tc.seen)
-			require.Equal(t, tc.want, o.Reason)
-			require.NotEmpty(t, o.Message)
-		})
-	}
 }
 
 func TestMessagesAreBounded(t *testing.T) {

@@ -22,12 +22,29 @@ type Cluster interface {
 	// is removed from the API server although nobody has seen its process
 	// end, which is the only way out when its node is gone.
 	Delete(ctx context.Context, ref Ref, grace time.Duration) error
+	// Clear removes what is left of an attempt whose process has ended and whose
+	// result and log are collected, unless it is to stay for people to look at.
+	// Absent objects are not an error.
+	Clear(ctx context.Context, ref Ref) error
 	// Logs opens the log of the attempt's container. fault.NotFound while
 	// there is no container to read from.
 	Logs(ctx context.Context, ref Ref, opts LogOptions) (io.ReadCloser, error)
 }
 
+// Watch is what a worker sees of the cluster without asking for it.
+type Watch interface {
+	// Healthy reports whether ends of pods are seen as they happen. While it is
+	// false, waiting activities poll.
+	Healthy() bool
+	// Look returns what was last seen of an attempt's pod; false: nothing. The sink
+	// of the watch is told, later than Look was asked, of everything that Look did
+	// not see yet.
+	Look(ref Ref) (Observed, bool)
+}
+
 // LogOptions says which part of a log is wanted.
 type LogOptions struct {
 	Follow bool
+	// Pod is the name of the attempt's pod, where it is known; empty: it is looked up.
+	Pod string
 }

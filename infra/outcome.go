@@ -62,7 +62,10 @@ type Observed struct {
 	// JobFailed is "reason: message" of the Job's Failed condition, empty
 	// while there is none.
 	JobFailed string
-	Pod       *Pod // nil: there is no pod (yet, or any more)
+	// Refused is why the cluster made no pod of the Job, as far as it was said; empty:
+	// nothing was, or there is a pod.
+	Refused string
+	Pod     *Pod // nil: there is no pod (yet, or any more)
 }
 
 // Pod is what is read of a pod.
@@ -72,6 +75,7 @@ type Pod struct {
 	ScheduledAt time.Time // zero: no node was found (yet)
 	Node        string    // empty: none yet
 	Deleting    bool
+	GoneBy      time.Time // when its deletion should be through; zero: it is not deleted
 
 	Phase   string // Pending, Running, Succeeded, Failed, Unknown
 	Reason  string // pod.status.reason: Evicted, DeadlineExceeded, NodeLost, …

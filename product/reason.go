@@ -11,6 +11,7 @@ const (
 	ReasonOK              = Reason(infra.ReasonOK)
 	ReasonDeadline        = Reason(infra.ReasonDeadline)
 	ReasonPlatformError   = Reason(infra.ReasonPlatformError)
+	ReasonQuotaExceeded   = Reason(infra.ReasonQuotaExceeded)
 	ReasonCanceled        = Reason("canceled")
 	ReasonBudgetExhausted = Reason("budget_exhausted")
 	ReasonNotEntitled     = Reason("not_entitled")

@@ -61,7 +61,7 @@ var (
 	}
 	// awaitRunOptions: for as long as the run takes. Each try looks once.
 	awaitRunOptions = workflow.ActivityOptions{
-		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, RetryPolicy: backoff, Summary: "wait for the end of the run",
+		TaskQueue: QueueProduct, StartToCloseTimeout: 15 * time.Second, ScheduleToCloseTimeout: 31 * 24 * time.Hour, RetryPolicy: backoff, Summary: "wait for the end of the run",
 	}
 	// childrenOptions: a run may have started a hundred others.
 	childrenOptions = workflow.ActivityOptions{
@@ -71,8 +71,12 @@ var (
 
 const (
 	// lease is how long a waiting activity trusts the watcher before it looks
-	// for itself.
+	// for itself. The first look after the start timeout finds a Job that has made
+	// no pod, of which the watcher never hears.
 	lease = 5 * time.Minute
+	// maxRefusals bounds how often a run waits for room in the quota of the cluster:
+	// for hours, since each time takes its start timeout.
+	maxRefusals = 100
 	// startMargin is for the way from the cluster to the workflow.
 	startMargin = 2 * time.Second
 	// lostMargin is how long after every deadline of an attempt the platform
@@ -89,12 +93,12 @@ const (
 	clockMargin = 2 * time.Second
 )
 
-// awaitJobOptions: the lease, bounded by the backstop behind all deadlines. No
+// awaitJobOptions: the lease, within the backstop behind all deadlines. No
 // heartbeat and no waiting for cancellation: nobody would answer.
 func awaitJobOptions(attempt int, plan activities.PlanSummary) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		ActivityID: AwaitJobID(attempt), TaskQueue: QueueInfra,
-		StartToCloseTimeout:    lease,
+		StartToCloseTimeout:    min(lease, plan.StartTimeout+startMargin),
 		ScheduleToCloseTimeout: plan.StartTimeout + plan.RunTimeout + plan.Grace + lostMargin,
 		RetryPolicy:            backoff,
 		Summary:                fmt.Sprintf("wait for attempt %d", attempt),

@@ -77,6 +77,7 @@ type agentRun struct {
 	attempt int // the attempt whose objects may exist; 0: none
 
 	platformFaults, agentFaults int // attempts that failed
+	refusals                    int // attempts for which the cluster had no room
 }
 
 // ending is how the work of a run came to its end, before it is settled.
@@ -174,6 +175,9 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 // them all attempts: by the sum of both bounds, less one.
 func (r *agentRun) again(v activities.Verdict) bool {
 	switch {
+	case v.Reason == product.ReasonQuotaExceeded: // back-pressure: nobody failed
+		r.refusals++
+		return r.refusals < maxRefusals
 	case v.Retry:
 		r.platformFaults++
 		return r.platformFaults < r.plan.MaxAttempts
@@ -265,9 +269,9 @@ func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activit
 	case ctx.Err() != nil:
 		return activities.Verdict{}, slot, ctx.Err()
 	case isFault && f.Kind == fault.Invalid:
-		outcome = activities.JobOutcome{Reason: infra.ReasonConfigError, Message: "the cluster refuses the agent's specification"}
+		outcome = activities.JobOutcome{Reason: infra.ReasonJobRefused, Message: "the cluster refuses the agent's specification"}
 	default:
-		outcome = activities.JobOutcome{Reason: infra.ReasonPlatformError, Message: "the attempt could not be created"}
+		outcome = notCreated(err)
 	}
 
 	// The attempt is over: what follows is not stopped by a cancel, for what
@@ -284,21 +288,28 @@ func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activit
 	return verdict, slot, err
 }
 
+// notCreated is the outcome of an attempt whose objects could not be made in time.
+func notCreated(err error) activities.JobOutcome {
+	if f, ok := activities.LastFaultOf(err); ok && f.Code == string(infra.ReasonQuotaExceeded) {
+		return activities.JobOutcome{Reason: infra.ReasonQuotaExceeded, Message: f.Message}
+	}
+	return activities.JobOutcome{Reason: infra.ReasonPlatformError, Message: "the attempt could not be created"}
+}
+
 // ref names an attempt of the run, and where in the cluster it is.
 func (r *agentRun) ref(attempt int) activities.AttemptRef {
 	return activities.AttemptRef{RunID: r.in.RunID, Attempt: attempt, OrgID: r.in.OrgID, Sandboxed: r.plan.Sandboxed}
 }
 
-// await waits for the end of an attempt: for the watcher's word, for the start
-// deadline, and in the end for the backstop behind all deadlines.
+// await waits for the end of an attempt: for the watcher's word, and in the end for
+// the backstop behind all deadlines. In old histories it waits for the start deadline
+// too, which is the watcher's now.
 func (r *agentRun) await(ctx workflow.Context, ref activities.AttemptRef) (activities.JobOutcome, error) {
 	var layer3 *activities.Infra
 	waiting, giveUp := workflow.WithCancel(ctx)
 	defer giveUp()
 	awaitCtx := workflow.WithActivityOptions(waiting, awaitJobOptions(ref.Attempt, r.plan))
 	ended := workflow.ExecuteActivity(awaitCtx, layer3.AwaitJob, ref)
-	startDeadline := workflow.NewTimerWithOptions(waiting, r.plan.StartTimeout+startMargin,
-		workflow.TimerOptions{Summary: "start deadline"})
 
 	var outcome activities.JobOutcome
 	var err error
@@ -307,9 +318,13 @@ func (r *agentRun) await(ctx workflow.Context, ref activities.AttemptRef) (activ
 	selector.AddFuture(ended, func(f workflow.Future) {
 		done, err = true, f.Get(ctx, &outcome)
 	})
-	selector.AddFuture(startDeadline, func(f workflow.Future) {
-		late = f.Get(ctx, nil) == nil
-	})
+	if !r.plan.Watched {
+		startDeadline := workflow.NewTimerWithOptions(waiting, r.plan.StartTimeout+startMargin,
+			workflow.TimerOptions{Summary: "start deadline"})
+		selector.AddFuture(startDeadline, func(f workflow.Future) {
+			late = f.Get(ctx, nil) == nil
+		})
+	}
 	selector.AddReceive(r.started, func(c workflow.ReceiveChannel, _ bool) {
 		var s StartedSignal
 		c.ReceiveAsync(&s) // one that cannot be read is dropped; Receive would wait for the next

@@ -38,7 +38,8 @@ environment
   AGENTMARKET_SANDBOX_RUNTIME_CLASS RuntimeClass of the sandboxed tier; unset: there is no such tier
   AGENTMARKET_RUNS_NAMESPACE       namespace of runs                         agentmarket-runs
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
-  AGENTMARKET_JOB_TTL_SECONDS      how long finished Jobs stay, at least 3900 7200
+  AGENTMARKET_JOB_TTL_SECONDS      how long Jobs stay at most, at least 3900 7200
+  AGENTMARKET_KEEP_FINISHED_JOBS   true: as long as that, for kubectl         false
   AGENTMARKET_CREATES_PER_SECOND   bound on calls to the cluster; 0: none    0
   AGENTMARKET_QUOTA_RUNS           runs at once of an organization; 0: no bound  0
   AGENTMARKET_QUOTA_CPU_MILLIS     cpu in flight of an organization          0
@@ -85,6 +86,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			RuntimeByCopy: env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
 			// One name for both: what a policy may ask for, and how it is given.
 			SandboxRuntimeClass: os.Getenv("AGENTMARKET_SANDBOX_RUNTIME_CLASS"),
+			KeepFinishedJobs:    env.flag("AGENTMARKET_KEEP_FINISHED_JOBS", "false"),
 			JobTTL:              time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
 		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),

@@ -127,7 +127,7 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		},
 		TemporalWebURL: fmt.Sprintf("http://localhost:%d", o.uiPort),
 		Kubeconfig:     kubeconfig, KubeContext: o.kubeContext,
-		Kube:            kube.Config{RuntimeImage: runtimeImage},
+		Kube:            kube.Config{RuntimeImage: runtimeImage, KeepFinishedJobs: true},
 		ManageNamespace: true,
 		Limits:          product.DefaultLimits(),
 		SmokeAgent:      examplesOrg + "/hello",

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/time/rate"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,8 @@ const callTimeout = 5 * time.Second
 type Cluster struct {
 	client kubernetes.Interface
 	cfg    Config
+	// creates bounds how fast attempts are made.
+	creates *rate.Limiter
 }
 
 var _ infra.Cluster = (*Cluster)(nil)
@@ -32,31 +35,33 @@ var _ infra.Cluster = (*Cluster)(nil)
 // NewCluster returns the adapter. The configuration has its defaults filled in
 // and was validated.
 func NewCluster(client kubernetes.Interface, cfg Config) *Cluster {
-	return &Cluster{client: client, cfg: cfg}
+	burst := max(1, int(2*cfg.CreatesPerSecond))
+	return &Cluster{client: client, cfg: cfg, creates: rate.NewLimiter(rate.Limit(cfg.CreatesPerSecond), burst)}
 }
 
-// Create makes the Secret with the input, then the Job, then gives the Secret to
-// the Job so that it disappears with it. A crash between the steps is mended by
-// the next attempt of the activity or by Delete.
+// Create makes the Job, then the Secret with the input, which belongs to the Job and
+// disappears with it. A pod that is faster than its Secret waits for it. A crash
+// between the two is mended by the next try of the activity or by Delete.
 func (c *Cluster) Create(ctx context.Context, s infra.Sandbox) error {
 	secret, job, err := render(s, c.cfg)
 	if err != nil {
 		return err
 	}
-	if err := c.createSecret(ctx, secret); err != nil {
-		return err
+	if err := c.creates.Wait(ctx); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "wait for the turn of "+s.Name())
 	}
 	created, err := c.createJob(ctx, job)
 	if err != nil {
 		return err
 	}
-	return c.adopt(ctx, secret, created)
+	secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: created.Name, UID: created.UID}}
+	return c.createSecret(ctx, secret)
 }
 
 func (c *Cluster) createSecret(ctx context.Context, want *corev1.Secret) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	api := c.client.CoreV1().Secrets(c.cfg.Namespace)
+	api := c.client.CoreV1().Secrets(want.Namespace)
 	_, err := api.Create(ctx, want, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		return interpret(err, "create input of "+want.Name)
@@ -74,7 +79,7 @@ func (c *Cluster) createSecret(ctx context.Context, want *corev1.Secret) error {
 func (c *Cluster) createJob(ctx context.Context, want *batchv1.Job) (*batchv1.Job, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	api := c.client.BatchV1().Jobs(c.cfg.Namespace)
+	api := c.client.BatchV1().Jobs(want.Namespace)
 	created, err := api.Create(ctx, want, metav1.CreateOptions{})
 	if err == nil {
 		return created, nil
@@ -92,57 +97,60 @@ func (c *Cluster) createJob(ctx context.Context, want *batchv1.Job) (*batchv1.Jo
 	return have, nil
 }
 
-// adopt makes the Job the owner of the input.
-func (c *Cluster) adopt(ctx context.Context, secret *corev1.Secret, job *batchv1.Job) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	patch, err := ownerPatch(job)
-	if err != nil {
-		return err
-	}
-	_, err = c.client.CoreV1().Secrets(c.cfg.Namespace).
-		Patch(ctx, secret.Name, patchType, patch, metav1.PatchOptions{})
-	return interpret(err, "adopt input of "+secret.Name)
-}
-
-// Observe reads the Job and its pod past every cache.
+// Observe reads the Job and its pod past every cache. Of a Job that has made no pod
+// it also reads why.
 func (c *Cluster) Observe(ctx context.Context, ref infra.Ref) (infra.Observed, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var seen infra.Observed
-	job, err := c.client.BatchV1().Jobs(c.cfg.Namespace).Get(ctx, ref.Name(), metav1.GetOptions{})
+	job, err := c.client.BatchV1().Jobs(c.cfg.namespaceOf(ref)).Get(ctx, ref.Name(), metav1.GetOptions{})
 	switch {
 	case err == nil:
-		seen.JobExists, seen.JobFailed = true, jobFailure(job)
+		seen.JobExists, seen.JobFailed, seen.StartBy = true, jobFailure(job), startBy(job)
 	case !apierrors.IsNotFound(err):
 		return infra.Observed{}, interpret(err, "read job "+ref.Name())
 	}
 	pod, err := c.pod(ctx, ref)
-	if err != nil {
+	switch {
+	case err != nil:
 		return infra.Observed{}, err
-	}
-	if pod != nil {
+	case pod != nil:
 		seen.Pod = observePod(pod)
+		if at := startBy(pod); !at.IsZero() {
+			seen.StartBy = at
+		}
+	case seen.JobExists:
+		seen.Refused = c.refused(ctx, job)
 	}
 	return seen, nil
 }
 
-// pod returns the attempt's newest pod, nil where there is none. A Job of ours
-// makes one; after a disruption Kubernetes may show two for a moment.
+// refused is what the Job controller was told when it wanted to make the pod. Events
+// are a help for people and may be missing: without one nothing is known.
+func (c *Cluster) refused(ctx context.Context, job *batchv1.Job) string {
+	events, err := c.client.CoreV1().Events(job.Namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.kind=Job,involvedObject.name=" + job.Name + ",reason=FailedCreate",
+	})
+	if err != nil {
+		return ""
+	}
+	var last corev1.Event
+	for _, e := range events.Items {
+		if e.InvolvedObject.UID == job.UID && !e.LastTimestamp.Before(&last.LastTimestamp) {
+			last = e
+		}
+	}
+	return last.Message
+}
+
+// pod returns the attempt's newest pod, nil where there is none.
 func (c *Cluster) pod(ctx context.Context, ref infra.Ref) (*corev1.Pod, error) {
-	list, err := c.client.CoreV1().Pods(c.cfg.Namespace).
+	list, err := c.client.CoreV1().Pods(c.cfg.namespaceOf(ref)).
 		List(ctx, metav1.ListOptions{LabelSelector: selectorOf(ref)})
 	if err != nil {
 		return nil, interpret(err, "list pods of "+ref.Name())
 	}
-	var newest *corev1.Pod
-	for i := range list.Items {
-		p := &list.Items[i]
-		if newest == nil || newest.CreationTimestamp.Before(&p.CreationTimestamp) {
-			newest = p
-		}
-	}
-	return newest, nil
+	return newest(list.Items), nil
 }
 
 // Delete ends the pod with the grace, then removes the Job (Background: the
@@ -155,7 +163,7 @@ func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, grace time.Duration
 		return err
 	}
 	if pod != nil { // again, too, if it is being deleted: a shorter grace shortens it
-		err := c.client.CoreV1().Pods(c.cfg.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: gracePeriod(pod, grace),
 			Preconditions:      &metav1.Preconditions{UID: &pod.UID},
 		})
@@ -163,15 +171,32 @@ func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, grace time.Duration
 			return interpret(err, "delete pod of "+ref.Name())
 		}
 	}
-	err = c.client.BatchV1().Jobs(c.cfg.Namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{
+	return c.remove(ctx, ref)
+}
+
+// Clear implements infra.Cluster. The garbage collector takes the ended pod.
+func (c *Cluster) Clear(ctx context.Context, ref infra.Ref) error {
+	if c.cfg.KeepFinishedJobs {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return c.remove(ctx, ref)
+}
+
+// remove deletes the input and the Job, in this order: after its owner the garbage
+// collector would look for it.
+func (c *Cluster) remove(ctx context.Context, ref infra.Ref) error {
+	namespace := c.cfg.namespaceOf(ref)
+	err := c.client.CoreV1().Secrets(namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return interpret(err, "delete input of "+ref.Name())
+	}
+	err = c.client.BatchV1().Jobs(namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{
 		PropagationPolicy: new(metav1.DeletePropagationBackground),
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return interpret(err, "delete job "+ref.Name())
-	}
-	err = c.client.CoreV1().Secrets(c.cfg.Namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return interpret(err, "delete input of "+ref.Name())
 	}
 	return nil
 }
@@ -194,18 +219,21 @@ func gracePeriod(pod *corev1.Pod, grace time.Duration) *int64 {
 
 // Logs opens the log of the agent's container.
 func (c *Cluster) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions) (io.ReadCloser, error) {
-	pod, err := c.pod(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if pod == nil {
-		return nil, fault.New(fault.NotFound, "log_not_ready", "there is no log yet")
-	}
-	if p := observePod(pod); p.Running == nil && p.Terminated == nil {
-		return nil, fault.New(fault.NotFound, "log_not_ready", "the agent has not started")
+	if opts.Pod == "" {
+		pod, err := c.pod(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if pod == nil {
+			return nil, fault.New(fault.NotFound, "log_not_ready", "there is no log yet")
+		}
+		if p := observePod(pod); p.Running == nil && p.Terminated == nil {
+			return nil, fault.New(fault.NotFound, "log_not_ready", "the agent has not started")
+		}
+		opts.Pod = pod.Name
 	}
 	read := &corev1.PodLogOptions{Container: containerAgent, Follow: opts.Follow}
-	stream, err := c.client.CoreV1().Pods(c.cfg.Namespace).GetLogs(pod.Name, read).Stream(ctx)
+	stream, err := c.client.CoreV1().Pods(c.cfg.namespaceOf(ref)).GetLogs(opts.Pod, read).Stream(ctx)
 	if err != nil {
 		return nil, interpret(err, "open log of "+ref.Name())
 	}

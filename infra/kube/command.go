@@ -1,13 +1,7 @@
 package kube
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
-
-	batchv1 "k8s.io/api/batch/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"agentmarket/agentruntime"
 	"agentmarket/infra"
@@ -32,19 +26,3 @@ func supervisorCommand(s infra.Sandbox) []string {
 // command or constant: the text reaches the agent as it was published. $$ is
 // Kubernetes' own escape for $.
 func escapeExpansion(s string) string { return strings.ReplaceAll(s, "$", "$$") }
-
-// patchType is the kind of ownerPatch.
-const patchType = types.MergePatchType
-
-// ownerPatch makes the Job the owner of an object.
-func ownerPatch(job *batchv1.Job) ([]byte, error) {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"ownerReferences": []metav1.OwnerReference{{
-			APIVersion: "batch/v1", Kind: "Job", Name: job.Name, UID: job.UID,
-		}},
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("write owner patch: %w", err)
-	}
-	return patch, nil
-}

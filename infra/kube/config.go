@@ -13,6 +13,16 @@ type Config struct {
 	// makes it where the platform may.
 	Namespace string
 
+	// NamespacePer says what has a namespace of its own: "tier" (Namespace for the
+	// standard tier, Namespace-sandboxed for the other one), or "organization"
+	// (Namespace-<identifier of the organization>, and the tier). Default: tier.
+	NamespacePer string
+
+	// NamespaceShards spreads the runs of each namespace over so many, named by a
+	// number at the end: the API server and etcd mind ten thousand pods in one.
+	// Default: 1, no number.
+	NamespaceShards int
+
 	// RuntimeImage holds the supervisor binary at /agent-runtime, pinned by
 	// digest: NAME@sha256:….
 	RuntimeImage string
@@ -34,6 +44,16 @@ type Config struct {
 	// Default: 2 hours.
 	JobTTL time.Duration
 
+	// KeepFinishedJobs leaves the Jobs of ended attempts in the cluster until their
+	// JobTTL, for people with kubectl. Default: false, they are deleted when their
+	// result and log are collected.
+	KeepFinishedJobs bool
+
+	// CreatesPerSecond bounds the attempts that this process makes, and a burst of
+	// twice as many: the Job controller and the scheduler serve all tenants in turn.
+	// Default: 50.
+	CreatesPerSecond float64
+
 	// QPS and Burst bound the calls to the API server from this process; the
 	// defaults of client-go (5 and 10) are far too low for one run a second.
 	// Default: 200 and 400.
@@ -50,8 +70,17 @@ func (c Config) WithDefaults() Config {
 	if c.Namespace == "" {
 		c.Namespace = "agentmarket-runs"
 	}
+	if c.NamespacePer == "" {
+		c.NamespacePer = PerTier
+	}
+	if c.NamespaceShards == 0 {
+		c.NamespaceShards = 1
+	}
 	if c.JobTTL == 0 {
 		c.JobTTL = 2 * time.Hour
+	}
+	if c.CreatesPerSecond == 0 {
+		c.CreatesPerSecond = 50
 	}
 	if c.QPS == 0 {
 		c.QPS, c.Burst = 200, 400

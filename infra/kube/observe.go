@@ -1,8 +1,12 @@
 package kube
 
 import (
+	"strconv"
+	"time"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"agentmarket/infra"
 )
@@ -12,6 +16,9 @@ func observePod(p *corev1.Pod) *infra.Pod {
 	pod := &infra.Pod{
 		Name: p.Name, Node: p.Spec.NodeName, CreatedAt: p.CreationTimestamp.Time, Deleting: p.DeletionTimestamp != nil,
 		Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
+	}
+	if p.DeletionTimestamp != nil {
+		pod.GoneBy = p.DeletionTimestamp.Time
 	}
 	for _, c := range p.Status.Conditions {
 		switch {
@@ -52,6 +59,32 @@ func observePod(p *corev1.Pod) *infra.Pod {
 	return pod
 }
 
+// observedOf is what a pod alone says of its attempt.
+func observedOf(p *corev1.Pod) infra.Observed {
+	return infra.Observed{JobExists: true, StartBy: startBy(p), Pod: observePod(p)}
+}
+
+// startBy is when the agent must have started; zero: the object does not say it.
+func startBy(o metav1.Object) time.Time {
+	seconds, err := strconv.ParseInt(o.GetAnnotations()[annotationStart], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return o.GetCreationTimestamp().Add(time.Duration(seconds) * time.Second)
+}
+
+// newest is the newest of an attempt's pods. A Job of ours makes one; after a
+// disruption Kubernetes may show two for a moment.
+func newest(pods []corev1.Pod) *corev1.Pod {
+	var found *corev1.Pod
+	for i := range pods {
+		if p := &pods[i]; found == nil || found.CreationTimestamp.Before(&p.CreationTimestamp) {
+			found = p
+		}
+	}
+	return found
+}
+
 // jobFailure reads the Job's Failed condition as "reason: message".
 func jobFailure(job *batchv1.Job) string {
 	for _, c := range job.Status.Conditions {
@@ -71,10 +104,22 @@ func trim(obj any) (any, error) {
 		return obj, nil
 	}
 	p.ManagedFields = nil
-	p.Annotations = nil
+	p.Annotations = keep(p.Annotations, annotationStart)
+	p.Labels = keep(p.Labels, labelRun, labelAttempt, labelOrg, labelTier)
 	p.OwnerReferences = nil
 	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName}
 	p.Status.EphemeralContainerStatuses = nil
 	p.Status.HostIPs, p.Status.PodIPs = nil, nil
 	return p, nil
+}
+
+// keep is a map with only these keys of it.
+func keep(all map[string]string, keys ...string) map[string]string {
+	kept := make(map[string]string, len(keys))
+	for _, key := range keys {
+		if value, ok := all[key]; ok {
+			kept[key] = value
+		}
+	}
+	return kept
 }

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -35,35 +33,25 @@ type Sink interface {
 	Gone(ctx context.Context, ref infra.Ref, last infra.Pod, at time.Time) error
 }
 
-// Watcher follows all pods of the platform with one informer.
+// Watcher follows all pods of the platform, with one informer for each namespace.
 //
 //	event ─► queue (key: pod) ─► sync: read cache, Classify, tell the sink
 //	              ▲──────────────────┘ error: again, later and later
 //	              ▲──────────────────┘ undecided: again when Classify says
 //
-// Several watchers may run at once; the sink is idempotent.
+// Several watchers may run at once; the sink is idempotent. A worker whose activity
+// has looked at its own watcher is told by that one what it could not see yet, even
+// if the others told it before: so no end is lost between look and wait.
 type Watcher struct {
 	sink Sink
 	log  *slog.Logger
 	now  func() time.Time
 
-	factory  informers.SharedInformerFactory
-	informer cache.SharedIndexInformer
-	queue    workqueue.TypedRateLimitingInterface[string]
-	// broken is the first watch error since the watch last made progress; nil
-	// while it is fine.
-	broken atomic.Pointer[breakage]
+	feeds map[string]*feed // by namespace; by the empty one, if it is for all
+	queue workqueue.TypedRateLimitingInterface[string]
 
 	mu   sync.Mutex
 	told map[string]*told // by queue key
-}
-
-// breakage is an interruption of the watch.
-type breakage struct {
-	since time.Time
-	// at is how far the watch had come. It is mended when it has come further,
-	// be it by an event, a bookmark or a new list.
-	at string
 }
 
 // told is what the sink already knows of a pod.
@@ -75,9 +63,6 @@ type told struct {
 
 const (
 	watchWorkers = 8
-	// unhealthyAfter is how long the watch may be broken before waiting
-	// activities are told to poll.
-	unhealthyAfter = 10 * time.Second
 	// runningAfter is how long an agent runs until the sink is told that it does:
 	// most runs are over before, and it costs each five events of history. After
 	// runningBefore an earlier watcher has told it.
@@ -85,39 +70,37 @@ const (
 	runningBefore = time.Minute
 )
 
-// NewWatcher returns a watcher of the platform's pods in a namespace.
-func NewWatcher(client kubernetes.Interface, namespace string, sink Sink, log *slog.Logger) *Watcher {
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithNamespace(namespace),
-		informers.WithTransform(trim),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.LabelSelector = labelManagedBy + "=" + managedBy
-		}))
-	return &Watcher{
-		sink: sink, log: log, now: time.Now,
-		factory: factory, informer: factory.Core().V1().Pods().Informer(),
+// NewWatcher returns a watcher of the platform's pods in its namespaces.
+func NewWatcher(client kubernetes.Interface, cfg Config, sink Sink, log *slog.Logger) (*Watcher, error) {
+	w := &Watcher{
+		sink: sink, log: log, now: time.Now, feeds: map[string]*feed{},
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, 30*time.Second)),
 		told: map[string]*told{},
 	}
+	for _, namespace := range cfg.Watched() {
+		f, err := newFeed(client, namespace, log, w.now)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(pod any) { w.changed(f, pod) },
+			UpdateFunc: func(_, pod any) { w.changed(f, pod) },
+			DeleteFunc: func(pod any) { w.deleted(f, pod) },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watch pods: %w", err)
+		}
+		w.feeds[namespace] = f
+	}
+	return w, nil
 }
 
-// Run watches until the context ends. It returns an error only when the watch
-// could not be set up. It is called once.
+// Run watches until the context ends. It is called once.
 func (w *Watcher) Run(ctx context.Context) error {
-	if err := w.informer.SetWatchErrorHandler(w.watchFailed); err != nil {
-		return fmt.Errorf("watch pods: %w", err)
+	for _, f := range w.feeds {
+		f.factory.Start(ctx.Done())
 	}
-	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    w.changed,
-		UpdateFunc: func(_, pod any) { w.changed(pod) },
-		DeleteFunc: w.deleted,
-	})
-	if err != nil {
-		return fmt.Errorf("watch pods: %w", err)
-	}
-	w.factory.Start(ctx.Done())
-
 	var workers sync.WaitGroup
 	for range watchWorkers {
 		workers.Go(func() {
@@ -128,39 +111,49 @@ func (w *Watcher) Run(ctx context.Context) error {
 	<-ctx.Done()
 	w.queue.ShutDown()
 	workers.Wait()
-	w.factory.Shutdown()
+	for _, f := range w.feeds {
+		f.factory.Shutdown()
+	}
 	return nil
 }
 
-// Healthy reports whether ends of pods are seen as they happen. While it is
-// false, waiting activities poll.
+// Healthy implements infra.Watch.
 func (w *Watcher) Healthy() bool {
-	if !w.informer.HasSynced() {
-		return false
+	for _, f := range w.feeds {
+		if !f.healthy() {
+			return false
+		}
 	}
-	b := w.broken.Load()
-	if b != nil && b.at != w.informer.LastSyncResourceVersion() {
-		w.broken.CompareAndSwap(b, nil)
-		return true
-	}
-	return b == nil || w.now().Sub(b.since) < unhealthyAfter
+	return true
 }
 
-func (w *Watcher) watchFailed(_ *cache.Reflector, err error) {
-	if w.broken.CompareAndSwap(nil, &breakage{since: w.now(), at: w.informer.LastSyncResourceVersion()}) {
-		w.log.Warn("watch interrupted", "error", err)
+// Look implements infra.Watch.
+func (w *Watcher) Look(ref infra.Ref) (infra.Observed, bool) {
+	for _, f := range w.feeds {
+		if seen, ok := f.look(ref); ok {
+			return seen, true
+		}
 	}
+	return infra.Observed{}, false
 }
 
-func (w *Watcher) changed(obj any) {
-	w.broken.Store(nil) // whatever arrives, arrives over a working watch
+// feedOf is the feed of a namespace.
+func (w *Watcher) feedOf(namespace string) *feed {
+	if f := w.feeds[namespace]; f != nil {
+		return f
+	}
+	return w.feeds[metav1.NamespaceAll]
+}
+
+func (w *Watcher) changed(f *feed, obj any) {
+	f.broken.Store(nil) // whatever arrives, arrives over a working watch
 	if key, err := cache.MetaNamespaceKeyFunc(obj); err == nil {
 		w.queue.Add(key)
 	}
 }
 
-func (w *Watcher) deleted(obj any) {
-	w.broken.Store(nil)
+func (w *Watcher) deleted(f *feed, obj any) {
+	f.broken.Store(nil)
 	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = unknown.Obj // the last state that was seen, maybe not the final one
 	}
@@ -214,7 +207,11 @@ func (w *Watcher) next(ctx context.Context) bool {
 // sync tells the sink what it does not know yet about one pod, and returns when
 // to look again (0: at the next event). A key is synced by one worker at a time.
 func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
-	obj, exists, err := w.informer.GetStore().GetByKey(key)
+	namespace, _, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return 0, fault.Wrap(fault.Internal, err, "read key of the queue")
+	}
+	obj, exists, err := w.feedOf(namespace).informer.GetStore().GetByKey(key)
 	if err != nil {
 		return 0, fault.Wrap(fault.Internal, err, "read cache")
 	}
@@ -238,7 +235,8 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 	if !ours {
 		return 0, nil
 	}
-	seen := observePod(pod)
+	observed := observedOf(pod)
+	seen := observed.Pod
 	if !t.started && seen.Running != nil {
 		if err := w.sink.Started(ctx, ref, seen.Running.StartedAt); err != nil {
 			return 0, err
@@ -250,7 +248,6 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 		return 0, err
 	}
 	// A pod that is gone is judged without it, unless it had ended before.
-	observed := infra.Observed{JobExists: true, Pod: seen}
 	if !exists && !seen.Ended() {
 		observed.Pod, observed.JobExists = nil, false
 	}

@@ -21,7 +21,10 @@ type Cluster struct {
 	healthy atomic.Bool
 }
 
-var _ infra.Cluster = (*Cluster)(nil)
+var (
+	_ infra.Cluster = (*Cluster)(nil)
+	_ infra.Watch   = (*Cluster)(nil)
+)
 
 // Create implements infra.Cluster.
 func (c *Cluster) Create(ctx context.Context, s infra.Sandbox) error {
@@ -40,6 +43,9 @@ func (c *Cluster) Observe(ctx context.Context, ref infra.Ref) (infra.Observed, e
 func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, _ time.Duration) error {
 	return c.call(ctx, "/delete", ref, nil)
 }
+
+// Clear implements infra.Cluster.
+func (c *Cluster) Clear(ctx context.Context, ref infra.Ref) error { return c.Delete(ctx, ref, 0) }
 
 // Logs implements infra.Cluster: there are none.
 func (c *Cluster) Logs(context.Context, infra.Ref, infra.LogOptions) (io.ReadCloser, error) {
@@ -83,6 +89,15 @@ type Sink interface {
 
 // Healthy reports whether the watch is open.
 func (c *Cluster) Healthy() bool { return c.healthy.Load() }
+
+// Look implements infra.Watch. It asks the other process: what that knows, it has
+// told.
+func (c *Cluster) Look(ref infra.Ref) (infra.Observed, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	seen, err := c.Observe(ctx, ref)
+	return seen, err == nil && seen.Pod != nil
+}
 
 // watchWorkers is how many changes are reported at once.
 const watchWorkers = 16

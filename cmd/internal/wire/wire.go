@@ -189,7 +189,10 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 		}
 	}
 	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
-	watcher := kube.NewWatcher(client, p.cfg.Kube.Namespace, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
+	watcher, err := kube.NewWatcher(client, p.cfg.Kube, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
+	if err != nil {
+		return err
+	}
 	relay := &conductor.Relay{Outboxes: map[string]conductor.Outbox{
 		"runs":      conductor.RunOutbox(p.conductor, runs, p.log),
 		"slots":     conductor.SlotOutbox(p.conductor, p.DB.Product(), p.log),
@@ -209,9 +212,9 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 			Queue: p.DB.Product(), Waker: p.conductor, Canceler: p.conductor,
 			Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
 		},
-		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watching: watcher.Healthy},
+		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watch: watcher},
 		AgentRuntime: &activities.AgentRuntime{
-			Cluster: cluster, Runs: runs, Agents: agents, Blobs: p.blobs, Now: time.Now,
+			Cluster: cluster, Watch: watcher, Runs: runs, Agents: agents, Blobs: p.blobs, Now: time.Now,
 		},
 		Webhooks: &activities.Webhooks{
 			Endpoints: p.DB.Product(), Deliveries: p.DB.Product(),
