@@ -32,10 +32,6 @@ type Activities struct {
 
 // Config is how one worker process works.
 type Config struct {
-	// CreatesPerSecond bounds CreateJob and everything else on the queue
-	// "infra", over all workers: the Kubernetes API server is shared. 0 means
-	// no bound. A bound turns off eager activity dispatch on that queue.
-	CreatesPerSecond float64
 	// StopTimeout is how long a stopping worker lets activities finish.
 	// Default: 20 seconds.
 	StopTimeout time.Duration
@@ -52,7 +48,7 @@ type row struct {
 
 // table is what this process serves. Queue "product" reads and writes the
 // record; queue "infra" talks to the cluster, queue "webhooks" to customers.
-func table(a Activities, cfg Config) []row {
+func table(a Activities) []row {
 	return []row{
 		{
 			queue:      workflows.QueueProduct,
@@ -63,7 +59,7 @@ func table(a Activities, cfg Config) []row {
 		{
 			queue:      workflows.QueueInfra,
 			activities: []any{a.Infra, a.AgentRuntime},
-			options:    worker.Options{MaxConcurrentActivityExecutionSize: 200, TaskQueueActivitiesPerSecond: cfg.CreatesPerSecond, DisableWorkflowWorker: true},
+			options:    worker.Options{MaxConcurrentActivityExecutionSize: 200, DisableWorkflowWorker: true},
 		},
 		{
 			queue:      workflows.QueueWebhooks,
@@ -89,7 +85,7 @@ func Run(ctx context.Context, c client.Client, a Activities, cfg Config) error {
 		}
 		stopping.Wait()
 	}()
-	for _, r := range table(a, cfg) {
+	for _, r := range table(a) {
 		r.options.WorkerStopTimeout = cfg.StopTimeout
 		// A change of a workflow that old histories cannot follow blocks them,
 		// visible and mendable by a deploy, instead of failing paid runs.

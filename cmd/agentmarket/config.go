@@ -40,7 +40,7 @@ environment
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
   AGENTMARKET_JOB_TTL_SECONDS      how long Jobs stay at most, at least 3900 7200
   AGENTMARKET_KEEP_FINISHED_JOBS   true: as long as that, for kubectl         false
-  AGENTMARKET_CREATES_PER_SECOND   bound on calls to the cluster; 0: none    0
+  AGENTMARKET_CREATES_PER_SECOND   Jobs that each worker makes at most       50
   AGENTMARKET_QUOTA_RUNS           runs at once of an organization; 0: no bound  0
   AGENTMARKET_QUOTA_CPU_MILLIS     cpu in flight of an organization          0
   AGENTMARKET_QUOTA_MEMORY_MIB     memory in flight of an organization       0
@@ -86,6 +86,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			RuntimeByCopy: env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
 			// One name for both: what a policy may ask for, and how it is given.
 			SandboxRuntimeClass: os.Getenv("AGENTMARKET_SANDBOX_RUNTIME_CLASS"),
+			CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "50", 1e6),
 			KeepFinishedJobs:    env.flag("AGENTMARKET_KEEP_FINISHED_JOBS", "false"),
 			JobTTL:              time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
@@ -102,7 +103,6 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		PrivateNetworks:     env.networks("AGENTMARKET_PRIVATE_NETWORKS"),
 		PaymentInstructions: os.Getenv("AGENTMARKET_PAYMENT_INSTRUCTIONS"),
 		SmokeAgent:          os.Getenv("AGENTMARKET_SMOKE_AGENT"),
-		CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "0", 1e6),
 	}
 	cfg.Kube = cfg.Kube.WithDefaults()
 	cfg.Limits.Quota = product.Quota{

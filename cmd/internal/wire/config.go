@@ -49,9 +49,6 @@ type Config struct {
 
 	// Limits bound every plan.
 	Limits product.Limits
-	// CreatesPerSecond bounds what all workers together do to the cluster; 0
-	// means no bound.
-	CreatesPerSecond float64
 
 	// Policy is how the marketplace is configured. The zero Policy is
 	// marketplace.DefaultPolicy. The currency must stay what it was when the
@@ -103,7 +100,7 @@ func (c Config) Validate() error {
 	}
 	require(c.DatabaseURL != "", "AGENTMARKET_DATABASE_URL is not set (postgres://… or sqlite:///path)")
 	require(c.BlobURL != "", "AGENTMARKET_BLOB_URL is not set (file:///path or s3://bucket)")
-	require(c.CreatesPerSecond >= 0, "AGENTMARKET_CREATES_PER_SECOND is negative")
+	require(c.Kube.CreatesPerSecond >= 0, "AGENTMARKET_CREATES_PER_SECOND is negative")
 	require(money.ValidCurrency(c.Policy.Currency), "AGENTMARKET_CURRENCY is not three upper-case letters (ISO 4217)")
 	require(0 <= c.Policy.FeeBasisPoints && c.Policy.FeeBasisPoints <= 100_00, "AGENTMARKET_PLATFORM_FEE_PERCENT is not between 0 and 100")
 	require(0 <= c.Policy.PriceNotice && c.Policy.PriceNotice <= maxPriceNotice, "AGENTMARKET_PRICE_NOTICE_DAYS is not between 0 and 365")

@@ -31,7 +31,7 @@ func TestConfigValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"AGENTMARKET_DATABASE_URL":       func(c *Config) { c.DatabaseURL = "" },
 		"AGENTMARKET_BLOB_URL":           func(c *Config) { c.BlobURL = "" },
-		"AGENTMARKET_CREATES_PER_SECOND": func(c *Config) { c.CreatesPerSecond = -1 },
+		"AGENTMARKET_CREATES_PER_SECOND": func(c *Config) { c.Kube.CreatesPerSecond = -1 },
 		"AGENTMARKET_CURRENCY":           func(c *Config) { c.Policy.Currency = "usd" },
 
 		"AGENTMARKET_PLATFORM_FEE_PERCENT is": func(c *Config) { c.Policy.FeeBasisPoints = 10_001 },

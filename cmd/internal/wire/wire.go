@@ -236,7 +236,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	group.Go(func() error { return retention.Run(ctx) })
 	group.Go(func() error { return slots.Run(ctx) })
 	group.Go(func() error {
-		return workers.Run(ctx, p.temporal, work, workers.Config{CreatesPerSecond: p.cfg.CreatesPerSecond})
+		return workers.Run(ctx, p.temporal, work, workers.Config{})
 	})
 	return group.Wait()
 }
