@@ -32,6 +32,11 @@ type Activities struct {
 
 // Config is how one worker process works.
 type Config struct {
+	// CachedWorkflows is how many open workflows this process keeps in memory, about
+	// 50 KiB each. One that is not among them is replayed from its history when it
+	// goes on, which takes milliseconds: most of them wait for minutes, and need not
+	// be. It counts for the whole process, from its first worker on. Default: 1000.
+	CachedWorkflows int
 	// StopTimeout is how long a stopping worker lets activities finish.
 	// Default: 20 seconds.
 	StopTimeout time.Duration
@@ -76,6 +81,10 @@ func Run(ctx context.Context, c client.Client, a Activities, cfg Config) error {
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = 20 * time.Second
 	}
+	if cfg.CachedWorkflows == 0 {
+		cfg.CachedWorkflows = 1000
+	}
+	worker.SetStickyWorkflowCacheSize(cfg.CachedWorkflows)
 	fatal := make(chan error, 2)
 	var running []worker.Worker
 	defer func() {
