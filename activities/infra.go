@@ -41,7 +41,12 @@ func (a *Infra) CreateJob(ctx context.Context, in AttemptRef) error {
 	if err := ctx.Err(); err != nil { // too late to make something that nobody waits for
 		return err
 	}
-	return toTemporal(a.Cluster.Create(ctx, sandboxFor(run, in.Attempt, input)))
+	sandbox := sandboxFor(run, in.Attempt, input)
+	if err := a.Cluster.Create(ctx, sandbox); err != nil {
+		return toTemporal(err)
+	}
+	a.Watch.Expect(sandbox.Ref, a.Now().Add(sandbox.StartTimeout))
+	return nil
 }
 
 // sandboxFor translates the intent of layer 2 into the words of layer 3.

@@ -23,11 +23,18 @@ func anInfra(c *cluster, watching bool, list ...product.Run) *Infra {
 
 // watched is a watch that has seen what there is in a cluster.
 type watched struct {
-	healthy bool
-	seen    infra.Observed
+	healthy  bool
+	seen     infra.Observed
+	expected map[infra.Ref]time.Time
 }
 
 func (w watched) Healthy() bool { return w.healthy }
+
+func (w watched) Expect(ref infra.Ref, by time.Time) {
+	if w.expected != nil {
+		w.expected[ref] = by
+	}
+}
 
 func (w watched) Look(infra.Ref) (infra.Observed, bool) { return w.seen, w.seen.Pod != nil }
 
@@ -155,8 +162,10 @@ func TestCheckStart(t *testing.T) {
 }
 
 func TestCreateJob(t *testing.T) {
-	c := &cluster{}
-	_, err := execute[any](t, anInfra(c, true, running()).CreateJob, first)
+	c, expected := &cluster{}, map[infra.Ref]time.Time{}
+	a := anInfra(c, true, running())
+	a.Watch = watched{expected: expected}
+	_, err := execute[any](t, a.CreateJob, first)
 	require.NoError(t, err)
 	want := []infra.Sandbox{{
 		Ref: infra.Ref{Run: runID, Attempt: 1, Org: "org_1"}, Agent: "agt_1", Image: "a@sha256:1",
@@ -164,6 +173,7 @@ func TestCreateJob(t *testing.T) {
 		CPUMillis: 1, MemoryMiB: 2, DiskMiB: 3, StartTimeout: time.Minute, RunTimeout: 2 * time.Minute, Grace: 10 * time.Second,
 	}}
 	require.Empty(t, cmp.Diff(want, c.created))
+	require.Equal(t, map[infra.Ref]time.Time{want[0].Ref: now.Add(time.Minute)}, expected, "its pod")
 
 	apart := running()
 	apart.Plan.Tier = product.TierSandboxed

@@ -40,6 +40,9 @@ type Watch interface {
 	// of the watch is told, later than Look was asked, of everything that Look did
 	// not see yet.
 	Look(ref Ref) (Observed, bool)
+	// Expect makes the watch look whether an attempt has got its pod by then: of a
+	// Job that makes none it would never hear. It is forgotten with the process.
+	Expect(ref Ref, by time.Time)
 }
 
 // LogOptions says which part of a log is wanted.

@@ -71,8 +71,7 @@ var (
 
 const (
 	// lease is how long a waiting activity trusts the watcher before it looks
-	// for itself. The first look after the start timeout finds a Job that has made
-	// no pod, of which the watcher never hears.
+	// for itself.
 	lease = 5 * time.Minute
 	// maxRefusals bounds how often a run waits for room in the quota of the cluster:
 	// for hours, since each time takes its start timeout.
@@ -93,12 +92,12 @@ const (
 	clockMargin = 2 * time.Second
 )
 
-// awaitJobOptions: the lease, within the backstop behind all deadlines. No
+// awaitJobOptions: the lease, bounded by the backstop behind all deadlines. No
 // heartbeat and no waiting for cancellation: nobody would answer.
 func awaitJobOptions(attempt int, plan activities.PlanSummary) workflow.ActivityOptions {
 	return workflow.ActivityOptions{
 		ActivityID: AwaitJobID(attempt), TaskQueue: QueueInfra,
-		StartToCloseTimeout:    min(lease, plan.StartTimeout+startMargin),
+		StartToCloseTimeout:    lease,
 		ScheduleToCloseTimeout: plan.StartTimeout + plan.RunTimeout + plan.Grace + lostMargin,
 		RetryPolicy:            backoff,
 		Summary:                fmt.Sprintf("wait for attempt %d", attempt),

@@ -43,15 +43,19 @@ type Sink interface {
 // has looked at its own watcher is told by that one what it could not see yet, even
 // if the others told it before: so no end is lost between look and wait.
 type Watcher struct {
-	sink Sink
-	log  *slog.Logger
-	now  func() time.Time
+	observer Observer
+	sink     Sink
+	log      *slog.Logger
+	now      func() time.Time
 
 	feeds map[string]*feed // by namespace; by the empty one, if it is for all
 	queue workqueue.TypedRateLimitingInterface[string]
 
 	mu   sync.Mutex
 	told map[string]*told // by queue key
+	// expected are attempts that this process made, by name, until they should have
+	// got their pod.
+	expected map[string]infra.Ref
 }
 
 // told is what the sink already knows of a pod.
@@ -71,12 +75,12 @@ const (
 )
 
 // NewWatcher returns a watcher of the platform's pods in its namespaces.
-func NewWatcher(client kubernetes.Interface, cfg Config, sink Sink, log *slog.Logger) (*Watcher, error) {
+func NewWatcher(client kubernetes.Interface, cfg Config, observer Observer, sink Sink, log *slog.Logger) (*Watcher, error) {
 	w := &Watcher{
-		sink: sink, log: log, now: time.Now, feeds: map[string]*feed{},
+		observer: observer, sink: sink, log: log, now: time.Now, feeds: map[string]*feed{},
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, 30*time.Second)),
-		told: map[string]*told{},
+		told: map[string]*told{}, expected: map[string]infra.Ref{},
 	}
 	for _, namespace := range cfg.Watched() {
 		f, err := newFeed(client, namespace, log, w.now)
@@ -210,6 +214,9 @@ func (w *Watcher) sync(ctx context.Context, key string) (time.Duration, error) {
 	namespace, _, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
 		return 0, fault.Wrap(fault.Internal, err, "read key of the queue")
+	}
+	if namespace == "" {
+		return w.syncExpected(ctx, key)
 	}
 	obj, exists, err := w.feedOf(namespace).informer.GetStore().GetByKey(key)
 	if err != nil {

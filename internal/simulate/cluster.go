@@ -80,6 +80,9 @@ func (c *Cluster) call(ctx context.Context, path string, body, into any) error {
 	return nil
 }
 
+// Expect implements infra.Watch: a simulated attempt has its pod at once.
+func (*Cluster) Expect(infra.Ref, time.Time) {}
+
 // Sink is told of changes, see kube.Sink. Every report may come more than once.
 type Sink interface {
 	Started(ctx context.Context, ref infra.Ref, at time.Time) error

@@ -189,7 +189,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 		}
 	}
 	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
-	watcher, err := kube.NewWatcher(client, p.cfg.Kube, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
+	watcher, err := kube.NewWatcher(client, p.cfg.Kube, cluster, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
 	if err != nil {
 		return err
 	}
