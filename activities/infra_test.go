@@ -92,7 +92,6 @@ func TestAwaitJob(t *testing.T) {
 		outcome, err = execute[JobOutcome](t, anInfra(&cluster{seen: ended(t, okEnvelope([]byte(`1`), ""))}, watching).AwaitJob, first)
 		require.NoError(t, err)
 		require.Equal(t, infra.ReasonOK, outcome.Reason)
-
 	}
 	outcome, err := execute[JobOutcome](t, anInfra(&cluster{}, false).AwaitJob, first)
 	require.NoError(t, err)

@@ -146,10 +146,11 @@ func TestRolesAreMinimal(t *testing.T) {
 		return allowed
 	}
 	require.Empty(t, cmp.Diff(map[string]string{
-		"batch/jobs": "create get delete",
+		"batch/jobs": "create get list delete",
 		"pods":       "get list watch delete",
 		"pods/log":   "get",
-		"secrets":    "create get patch delete",
+		"events":     "list",
+		"secrets":    "create get list delete",
 		"namespaces": "get",
 	}, verbs("agentmarket-worker")))
 	require.Empty(t, cmp.Diff(map[string]string{

@@ -28,6 +28,7 @@ type Activities struct {
 	Webhooks     *activities.Webhooks
 	Rollouts     *activities.Rollouts
 	Schedules    *activities.Schedules
+	Reconcile    *activities.Reconcile
 }
 
 // Config is how one worker process works.
@@ -57,8 +58,8 @@ func table(a Activities) []row {
 	return []row{
 		{
 			queue:      workflows.QueueProduct,
-			workflows:  []any{workflows.AgentRun, workflows.ScheduledStart, workflows.Rollout, workflows.DeliverWebhook},
-			activities: []any{a.Marketplace, a.Product, a.Rollouts, a.Schedules, a.Webhooks},
+			workflows:  []any{workflows.AgentRun, workflows.ScheduledStart, workflows.Rollout, workflows.DeliverWebhook, workflows.Reconcile},
+			activities: []any{a.Marketplace, a.Product, a.Rollouts, a.Schedules, a.Webhooks, a.Reconcile},
 			options:    worker.Options{MaxConcurrentActivityExecutionSize: 200, MaxConcurrentWorkflowTaskExecutionSize: 200},
 		},
 		{

@@ -41,6 +41,8 @@ environment
   AGENTMARKET_JOB_TTL_SECONDS      how long Jobs stay at most, at least 3900 7200
   AGENTMARKET_KEEP_FINISHED_JOBS   true: as long as that, for kubectl         false
   AGENTMARKET_CREATES_PER_SECOND   Jobs that each worker makes at most       50
+  AGENTMARKET_RECONCILE_SECONDS    how often record, engine and cluster are compared  60
+  AGENTMARKET_METRICS_LISTEN       address of a worker's metrics; unset: none
   AGENTMARKET_QUOTA_RUNS           runs at once of an organization; 0: no bound  0
   AGENTMARKET_QUOTA_CPU_MILLIS     cpu in flight of an organization          0
   AGENTMARKET_QUOTA_MEMORY_MIB     memory in flight of an organization       0
@@ -90,6 +92,8 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			KeepFinishedJobs:    env.flag("AGENTMARKET_KEEP_FINISHED_JOBS", "false"),
 			JobTTL:              time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
+		Reconcile:       time.Duration(env.number("AGENTMARKET_RECONCILE_SECONDS", "60", 86400) * float64(time.Second)),
+		MetricsListen:   os.Getenv("AGENTMARKET_METRICS_LISTEN"),
 		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
 		Limits:          product.DefaultLimits(),
 		Policy: marketplace.Policy{

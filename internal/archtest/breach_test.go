@@ -103,6 +103,10 @@ func TestRulesFail(t *testing.T) {
 			{withTest(sound(), "api", "github.com/standard-webhooks/standard-webhooks/libraries/go"),
 				"a test of api imports github.com/standard-webhooks/standard-webhooks/libraries/go"},
 		},
+		"metrics is imported only by cmd, and the library of Prometheus by nothing else": {
+			{with(sound(), "activities", module+"/metrics"), "activities imports agentmarket/metrics"},
+			{with(sound(), "workers", "github.com/prometheus/client_golang/prometheus"), "workers imports github.com/prometheus/client_golang/prometheus"},
+		},
 		"publicnet is imported only by registry and webhooks": {
 			{with(sound(), "api", module+"/publicnet"), "api imports agentmarket/publicnet"},
 		},

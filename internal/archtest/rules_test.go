@@ -79,6 +79,12 @@ var rules = []rule{
 		find: confined([]string{module + "/webhooks", "github.com/standard-webhooks"}, []string{"webhooks", "cmd/..."}, []string{"e2e"}),
 	},
 	{
+		says: "metrics is imported only by cmd, and the library of Prometheus by nothing else",
+		why:  "what is counted is decided where it happens; how it is shown is one technology",
+		home: "take a function that is told the number, as activities.Reconcile.Found; cmd/internal/wire hands over the one of package metrics",
+		find: confined([]string{module + "/metrics", "github.com/prometheus"}, []string{"metrics", "cmd/..."}, nil),
+	},
+	{
 		says: "publicnet is imported only by registry and webhooks",
 		why:  "it is for packages that speak to whom strangers choose, and there is one for each purpose",
 		home: "a new purpose is a new edge package, which takes its transport from publicnet",

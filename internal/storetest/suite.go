@@ -16,6 +16,7 @@ type Stores struct {
 	Runs        product.RunStore
 	Control     product.ControlStore
 	Bodies      product.RunBodies
+	Reconcile   product.ReconcileStore
 }
 
 // Run runs the conformance suite. open returns empty stores, fresh for every
@@ -65,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"decisions", decisionTests},
 		{"retention", retentionTests},
 		{"children", childrenTests},
+		{"reconcile", reconcileTests},
 		{"policies", policyTests},
 		{"schedules", scheduleTests},
 		{"schedule_dispatch", scheduleDispatchTests},

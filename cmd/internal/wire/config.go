@@ -47,6 +47,13 @@ type Config struct {
 	// ManageNamespace lets the worker make and mend the namespace of runs.
 	ManageNamespace bool
 
+	// Reconcile is how often record, engine and cluster are held together; nothing
+	// that is younger than twice as long is touched. Default: 1 minute.
+	Reconcile time.Duration
+	// MetricsListen is where a worker shows its numbers to Prometheus, HOST:PORT.
+	// Empty: nowhere.
+	MetricsListen string
+
 	// Limits bound every plan.
 	Limits product.Limits
 
@@ -82,6 +89,9 @@ const (
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
 	c.Kube = c.Kube.WithDefaults()
+	if c.Reconcile == 0 {
+		c.Reconcile = time.Minute
+	}
 	if c.Policy == (marketplace.Policy{}) {
 		c.Policy = marketplace.DefaultPolicy()
 	}
@@ -101,6 +111,7 @@ func (c Config) Validate() error {
 	require(c.DatabaseURL != "", "AGENTMARKET_DATABASE_URL is not set (postgres://… or sqlite:///path)")
 	require(c.BlobURL != "", "AGENTMARKET_BLOB_URL is not set (file:///path or s3://bucket)")
 	require(c.Kube.CreatesPerSecond >= 0, "AGENTMARKET_CREATES_PER_SECOND is negative")
+	require(c.Reconcile >= 0, "AGENTMARKET_RECONCILE_SECONDS is negative")
 	require(money.ValidCurrency(c.Policy.Currency), "AGENTMARKET_CURRENCY is not three upper-case letters (ISO 4217)")
 	require(0 <= c.Policy.FeeBasisPoints && c.Policy.FeeBasisPoints <= 100_00, "AGENTMARKET_PLATFORM_FEE_PERCENT is not between 0 and 100")
 	require(0 <= c.Policy.PriceNotice && c.Policy.PriceNotice <= maxPriceNotice, "AGENTMARKET_PRICE_NOTICE_DAYS is not between 0 and 365")
@@ -129,6 +140,9 @@ func (c Config) LogValue() slog.Value {
 		slog.Bool("runtime_by_copy", c.Kube.RuntimeByCopy),
 		slog.String("sandbox_runtime_class", c.Kube.SandboxRuntimeClass),
 		slog.Bool("manage_namespace", c.ManageNamespace),
+		slog.Bool("keep_finished_jobs", c.Kube.KeepFinishedJobs),
+		slog.Duration("reconcile", c.Reconcile),
+		slog.String("metrics_listen", c.MetricsListen),
 		slog.String("currency", c.Policy.Currency),
 		slog.Int64("fee_basis_points", c.Policy.FeeBasisPoints),
 		slog.Duration("price_notice", c.Policy.PriceNotice),

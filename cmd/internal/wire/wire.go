@@ -11,7 +11,7 @@
 //	            ┌─────┴──────────── worker ───────────────┐    ▼
 //	            │ relay ◄── store      kube.Watcher ◄── cluster (Jobs, pods)
 //	            │ reporter ◄───────────────┘              │
-//	            │ housekeeping, slot repair ──► store     │
+//	            │ housekeeping ──► store                  │
 //	            │ retention ──► blobs, store              │
 //	            └─────────────────────────────────────────┘
 package wire
@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 	_ "time/tzdata" // schedules have time zones, also where the system has none
 
@@ -35,6 +36,7 @@ import (
 	"agentmarket/infra/kube"
 	"agentmarket/launch"
 	"agentmarket/marketplace"
+	"agentmarket/metrics"
 	"agentmarket/registry"
 	"agentmarket/store"
 	"agentmarket/webhooks"
@@ -149,10 +151,10 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 	if p.cfg.SmokeAgent != "" {
 		server.SmokeTest = &api.SmokeTest{Agent: p.cfg.SmokeAgent, OrgID: p.cfg.SmokeOrg}
 	}
-	http := api.NewHTTPServer(listener.Addr().String(), server.Handler())
+	serving := api.NewHTTPServer(listener.Addr().String(), server.Handler())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		if err := http.Serve(listener); !errors.Is(err, api.ErrServerClosed) {
+		if err := serving.Serve(listener); !errors.Is(err, api.ErrServerClosed) {
 			return fmt.Errorf("serve API: %w", err)
 		}
 		return nil
@@ -161,8 +163,8 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		if err := http.Shutdown(stop); err != nil {
-			return http.Close() // followers of logs do not end by themselves
+		if err := serving.Shutdown(stop); err != nil {
+			return serving.Close() // followers of logs do not end by themselves
 		}
 		return nil
 	})
@@ -188,6 +190,11 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 			return err
 		}
 	}
+	objects, err := kube.ConnectMetadata(p.cfg.Kubeconfig, p.cfg.KubeContext, p.cfg.Kube)
+	if err != nil {
+		return err
+	}
+	inventory := kube.NewInventory(objects, p.cfg.Kube)
 	market, runs, agents := p.DB.Marketplace(), p.DB.Runs(), p.DB.Agents()
 	watcher, err := kube.NewWatcher(client, p.cfg.Kube, cluster, &conductor.Reporter{Conductor: p.conductor, Runs: runs}, p.log)
 	if err != nil {
@@ -202,15 +209,20 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	}, Log: p.log, Now: time.Now}
 	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
 	retention := &workers.Retention{Runs: runs, Blobs: p.blobs, Messages: p.DB.Product(), Log: p.log, Now: time.Now}
-	slots := &workers.SlotRepair{Slots: p.DB.Product(), Waker: p.conductor, Log: p.log, Now: time.Now}
+	numbers := metrics.New()
+	settling := &activities.Product{
+		Runs: runs, Agents: agents, Names: agents, Policies: p.DB.Product(), Bodies: runs, Settlements: market,
+		Queue: p.DB.Product(), Waker: p.conductor, Canceler: p.conductor,
+		Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+	}
 	work := workers.Activities{
 		Marketplace: &activities.Marketplace{
 			Store: market, Runs: runs, Agents: agents, Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
 		},
-		Product: &activities.Product{
-			Runs: runs, Agents: agents, Names: agents, Policies: p.DB.Product(), Bodies: runs, Settlements: market,
-			Queue: p.DB.Product(), Waker: p.conductor, Canceler: p.conductor,
-			Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+		Product: settling,
+		Reconcile: &activities.Reconcile{
+			Runs: runs, Queue: p.DB.Product(), Engine: p.conductor, Inventory: inventory, Cluster: cluster,
+			Product: settling, KeepFinished: p.cfg.Kube.KeepFinishedJobs, Margin: 2 * p.cfg.Reconcile, Found: numbers.Found, Now: time.Now,
 		},
 		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watch: watcher},
 		AgentRuntime: &activities.AgentRuntime{
@@ -234,11 +246,27 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	group.Go(func() error { return relay.Run(ctx) })
 	group.Go(func() error { return housekeeping.Run(ctx) })
 	group.Go(func() error { return retention.Run(ctx) })
-	group.Go(func() error { return slots.Run(ctx) })
+	group.Go(func() error {
+		return p.untilReady(ctx, "temporal", func(ctx context.Context) error { return p.conductor.EnsureReconcile(ctx, p.cfg.Reconcile) })
+	})
+	if p.cfg.MetricsListen != "" {
+		group.Go(func() error { return serveMetrics(ctx, p.cfg.MetricsListen, numbers.Handler()) })
+	}
 	group.Go(func() error {
 		return workers.Run(ctx, p.temporal, work, workers.Config{})
 	})
 	return group.Wait()
+}
+
+// serveMetrics serves the numbers of this process until the context ends.
+func serveMetrics(ctx context.Context, address string, handler http.Handler) error {
+	server := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics: %w", err)
+	}
+	return nil
 }
 
 // untilReady waits for a dependency that may start later than this process.
