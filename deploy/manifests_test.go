@@ -13,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,15 +38,21 @@ const (
 
 // kinds are the objects that the manifests may hold.
 var kinds = map[string]func() metav1.Object{
-	"v1/Namespace":                             func() metav1.Object { return &corev1.Namespace{} },
-	"v1/ResourceQuota":                         func() metav1.Object { return &corev1.ResourceQuota{} },
-	"v1/LimitRange":                            func() metav1.Object { return &corev1.LimitRange{} },
-	"v1/ServiceAccount":                        func() metav1.Object { return &corev1.ServiceAccount{} },
-	"v1/Service":                               func() metav1.Object { return &corev1.Service{} },
-	"apps/v1/Deployment":                       func() metav1.Object { return &appsv1.Deployment{} },
-	"batch/v1/Job":                             func() metav1.Object { return &batchv1.Job{} },
-	"policy/v1/PodDisruptionBudget":            func() metav1.Object { return &policyv1.PodDisruptionBudget{} },
-	"networking.k8s.io/v1/NetworkPolicy":       func() metav1.Object { return &networkingv1.NetworkPolicy{} },
+	"v1/Namespace":                       func() metav1.Object { return &corev1.Namespace{} },
+	"v1/ResourceQuota":                   func() metav1.Object { return &corev1.ResourceQuota{} },
+	"v1/LimitRange":                      func() metav1.Object { return &corev1.LimitRange{} },
+	"v1/ServiceAccount":                  func() metav1.Object { return &corev1.ServiceAccount{} },
+	"v1/Service":                         func() metav1.Object { return &corev1.Service{} },
+	"apps/v1/Deployment":                 func() metav1.Object { return &appsv1.Deployment{} },
+	"batch/v1/Job":                       func() metav1.Object { return &batchv1.Job{} },
+	"policy/v1/PodDisruptionBudget":      func() metav1.Object { return &policyv1.PodDisruptionBudget{} },
+	"networking.k8s.io/v1/NetworkPolicy": func() metav1.Object { return &networkingv1.NetworkPolicy{} },
+	"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": func() metav1.Object {
+		return &admissionv1.ValidatingAdmissionPolicy{}
+	},
+	"admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": func() metav1.Object {
+		return &admissionv1.ValidatingAdmissionPolicyBinding{}
+	},
 	"rbac.authorization.k8s.io/v1/Role":        func() metav1.Object { return &rbacv1.Role{} },
 	"rbac.authorization.k8s.io/v1/RoleBinding": func() metav1.Object { return &rbacv1.RoleBinding{} },
 }
@@ -119,7 +127,14 @@ func TestRunsNamespaceIsWhatTheWorkerMakes(t *testing.T) {
 	require.Equal(t, "restricted", written.Labels["pod-security.kubernetes.io/enforce"])
 	deny := object[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy/default-deny@"+runsNamespace)
 	require.Empty(t, cmp.Diff(policy.Labels, deny.Labels))
-	require.Empty(t, cmp.Diff(policy.Spec, deny.Spec))
+	require.Empty(t, cmp.Diff(policy.Spec, deny.Spec, cmpopts.EquateEmpty()))
+	quota, err := client.CoreV1().ResourceQuotas(runsNamespace).Get(t.Context(), "runs", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Empty(t, cmp.Diff(quota.Spec, object[*corev1.ResourceQuota](t, all, "ResourceQuota/runs@"+runsNamespace).Spec))
+	limits, err := client.CoreV1().LimitRanges(runsNamespace).Get(t.Context(), "runs", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, kube.AdmissionManifest(), read(t, filepath.Join(manifests, "admission-policy.yaml")))
+	require.Empty(t, cmp.Diff(limits.Spec, object[*corev1.LimitRange](t, all, "LimitRange/runs@"+runsNamespace).Spec))
 }
 
 // Whatever the platform plans fits into the namespace.

@@ -37,6 +37,8 @@ environment
   AGENTMARKET_RUNTIME_BY_COPY      true: for nodes without image volumes     false
   AGENTMARKET_SANDBOX_RUNTIME_CLASS RuntimeClass of the sandboxed tier; unset: there is no such tier
   AGENTMARKET_RUNS_NAMESPACE       namespace of runs                         agentmarket-runs
+  AGENTMARKET_RUNS_NAMESPACE_PER   one for each tier or organization         tier
+  AGENTMARKET_RUNS_NAMESPACE_SHARDS  namespaces that share the runs, 1 to 64  1
   AGENTMARKET_MANAGE_NAMESPACE     true: the worker makes that namespace     false
   AGENTMARKET_JOB_TTL_SECONDS      how long Jobs stay at most, at least 3900 7200
   AGENTMARKET_KEEP_FINISHED_JOBS   true: as long as that, for kubectl         false
@@ -83,9 +85,11 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		Kubeconfig:     os.Getenv("KUBECONFIG"),
 		KubeContext:    os.Getenv("AGENTMARKET_KUBE_CONTEXT"),
 		Kube: kube.Config{
-			Namespace:     os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
-			RuntimeImage:  os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
-			RuntimeByCopy: env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
+			Namespace:       os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
+			NamespacePer:    os.Getenv("AGENTMARKET_RUNS_NAMESPACE_PER"),
+			NamespaceShards: int(env.number("AGENTMARKET_RUNS_NAMESPACE_SHARDS", "1", 64)),
+			RuntimeImage:    os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
+			RuntimeByCopy:   env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
 			// One name for both: what a policy may ask for, and how it is given.
 			SandboxRuntimeClass: os.Getenv("AGENTMARKET_SANDBOX_RUNTIME_CLASS"),
 			CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "50", 1e6),

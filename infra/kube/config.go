@@ -1,9 +1,15 @@
 package kube
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"agentmarket/fault"
+	"agentmarket/ids"
+	"agentmarket/infra"
 )
 
 // Config is how the platform uses its cluster.
@@ -61,6 +67,9 @@ type Config struct {
 	Burst int
 }
 
+// maxShards bounds the namespaces, each of which has a watch of its own.
+const maxShards = 64
+
 // MinJobTTL is a little more than the hour for which workflows try to collect
 // what an attempt left.
 const MinJobTTL = 65 * time.Minute
@@ -92,6 +101,19 @@ func (c Config) WithDefaults() Config {
 func (c Config) Validate() error {
 	if c.RuntimeImage == "" {
 		return fault.New(fault.Invalid, "", "the runtime image (pinned by digest) is not configured")
+	}
+	if c.NamespacePer != PerTier && c.NamespacePer != PerOrganization {
+		return fault.Newf(fault.Invalid, "", "runs have namespaces per %s or per %s", PerTier, PerOrganization)
+	}
+	if c.NamespaceShards < 1 || c.NamespaceShards > maxShards {
+		return fault.Newf(fault.Invalid, "", "the shards of a namespace are 1 to %d", maxShards)
+	}
+	longest := c.namespaceOf(infra.Ref{Org: ids.Org("org_" + strings.Repeat("0", 26)), Sandboxed: true})
+	if c.NamespaceShards > 1 {
+		longest = strings.TrimRight(longest, "0123456789") + strconv.Itoa(c.NamespaceShards-1)
+	}
+	if problems := validation.IsDNS1123Label(longest); len(problems) > 0 {
+		return fault.Newf(fault.Invalid, "", "namespace %s: %s", longest, problems[0])
 	}
 	if c.JobTTL < MinJobTTL {
 		return fault.Newf(fault.Invalid, "", "finished Jobs must stay for at least %d seconds: results are collected from them", int(MinJobTTL.Seconds()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -25,7 +26,15 @@ func interpret(err error, doing string) error {
 		return fault.Wrap(fault.NotFound, err, doing)
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
 		return fault.Wrap(fault.Invalid, err, doing)
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), quotaText):
+		f := fault.Wrap(fault.Unavailable, err, doing)
+		f.Code = "quota_exceeded"
+		return f
 	default:
 		return fault.Wrap(fault.Unavailable, err, doing)
 	}
 }
+
+// quotaText is the API server's fixed text, and the only sign that a 403 is the
+// refusal of a quota and not of a role.
+const quotaText = "exceeded quota"

@@ -8,6 +8,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -17,7 +18,7 @@ import (
 const podSecurityVersion = "v1.35"
 
 func namespaceLabels() map[string]string {
-	labels := map[string]string{labelManagedBy: managedBy}
+	labels := map[string]string{labelManagedBy: managedBy, labelRuns: "true"}
 	for _, mode := range []string{"enforce", "audit", "warn"} {
 		labels["pod-security.kubernetes.io/"+mode] = "restricted"
 		labels["pod-security.kubernetes.io/"+mode+"-version"] = podSecurityVersion
@@ -25,57 +26,123 @@ func namespaceLabels() map[string]string {
 	return labels
 }
 
-// EnsureNamespace makes the namespace of runs, or mends its labels, and its
-// default-deny network policy, before the first pod runs in it. It is
-// idempotent. Where the platform has no right to do so, an operator applies
-// deploy/kubernetes/runs-namespace.yaml, which says the same.
+// EnsureNamespace makes the namespaces of runs that are known beforehand, or mends
+// them, before the first pod runs there: the admission policy of all of them, and of
+// each labels, default-deny network policy, quota and limits. It is idempotent, and leaves what an operator added. Where the platform
+// has no right to do so, an operator applies deploy/kubernetes/runs-namespace.yaml,
+// which says the same.
 func EnsureNamespace(ctx context.Context, client kubernetes.Interface, cfg Config) error {
-	namespaces := client.CoreV1().Namespaces()
-	have, err := namespaces.Get(ctx, cfg.Namespace, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		_, err = namespaces.Create(ctx, &corev1.Namespace{
-			ObjectMeta: metav1.ObjectMeta{Name: cfg.Namespace, Labels: namespaceLabels()},
-		}, metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return interpret(err, "create namespace "+cfg.Namespace)
+	if err := EnsureAdmission(ctx, client); err != nil {
+		return err
+	}
+	for _, name := range cfg.Watched() {
+		if name == metav1.NamespaceAll {
+			continue
 		}
-	case err != nil:
-		return interpret(err, "read namespace "+cfg.Namespace)
-	default:
-		labels := maps.Clone(have.Labels)
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		maps.Copy(labels, namespaceLabels())
-		if !maps.Equal(labels, have.Labels) {
-			have.Labels = labels
-			if _, err := namespaces.Update(ctx, have, metav1.UpdateOptions{}); err != nil {
-				return interpret(err, "label namespace "+cfg.Namespace)
-			}
+		if err := ensureNamespace(ctx, client, name); err != nil {
+			return err
 		}
 	}
-	deny := &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "default-deny", Namespace: cfg.Namespace,
-			Labels: map[string]string{labelManagedBy: managedBy}},
-		Spec: networkingv1.NetworkPolicySpec{
-			PodSelector: metav1.LabelSelector{},
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-		},
-	}
-	policies := client.NetworkingV1().NetworkPolicies(cfg.Namespace)
-	_, err = policies.Create(ctx, deny, metav1.CreateOptions{})
-	if !apierrors.IsAlreadyExists(err) {
-		return interpret(err, "create network policy of "+cfg.Namespace)
-	}
-	kept, err := policies.Get(ctx, deny.Name, metav1.GetOptions{})
+	return nil
+}
+
+func ensureNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: namespaceLabels()}}
+	err := ensure(ctx, client.CoreV1().Namespaces(), "namespace "+name, namespace, func(*corev1.Namespace) bool { return false })
 	if err != nil {
-		return interpret(err, "read network policy of "+cfg.Namespace)
+		return err
 	}
-	if equality.Semantic.DeepEqual(kept.Spec, deny.Spec) {
+	deny := &networkingv1.NetworkPolicy{ObjectMeta: metaIn(name, "default-deny"), Spec: denySpec()}
+	err = ensure(ctx, client.NetworkingV1().NetworkPolicies(name), "network policy of "+name, deny,
+		func(have *networkingv1.NetworkPolicy) bool { return replace(&have.Spec, deny.Spec) })
+	if err != nil {
+		return err
+	}
+	quota := &corev1.ResourceQuota{ObjectMeta: metaIn(name, "runs"), Spec: quotaSpec()}
+	err = ensure(ctx, client.CoreV1().ResourceQuotas(name), "quota of "+name, quota,
+		func(*corev1.ResourceQuota) bool { return false }) // its numbers are the operator's
+	if err != nil {
+		return err
+	}
+	limits := &corev1.LimitRange{ObjectMeta: metaIn(name, "runs"), Spec: limitSpec()}
+	return ensure(ctx, client.CoreV1().LimitRanges(name), "limits of "+name, limits,
+		func(have *corev1.LimitRange) bool { return replace(&have.Spec, limits.Spec) })
+}
+
+// objectAPI is what ensure calls of a typed client.
+type objectAPI[T any] interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error)
+	Create(ctx context.Context, object T, opts metav1.CreateOptions) (T, error)
+	Update(ctx context.Context, object T, opts metav1.UpdateOptions) (T, error)
+}
+
+// ensure makes the object, or gives the one that is there the labels and, by mend,
+// the content that are wanted. mend reports whether it changed something.
+func ensure[T metav1.Object](ctx context.Context, api objectAPI[T], what string, want T, mend func(have T) bool) error {
+	have, err := api.Get(ctx, want.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = api.Create(ctx, want, metav1.CreateOptions{})
+		if !apierrors.IsAlreadyExists(err) {
+			return interpret(err, "create "+what)
+		}
+		have, err = api.Get(ctx, want.GetName(), metav1.GetOptions{}) // another worker was faster
+	}
+	if err != nil {
+		return interpret(err, "read "+what)
+	}
+	labels := map[string]string{}
+	maps.Copy(labels, have.GetLabels())
+	maps.Copy(labels, want.GetLabels())
+	relabel := !maps.Equal(labels, have.GetLabels())
+	if !mend(have) && !relabel {
 		return nil
 	}
-	kept.Spec = deny.Spec
-	_, err = policies.Update(ctx, kept, metav1.UpdateOptions{})
-	return interpret(err, "mend network policy of "+cfg.Namespace)
+	have.SetLabels(labels)
+	_, err = api.Update(ctx, have, metav1.UpdateOptions{})
+	return interpret(err, "mend "+what)
+}
+
+func replace[T any](have *T, want T) bool {
+	if equality.Semantic.DeepEqual(*have, want) {
+		return false
+	}
+	*have = want
+	return true
+}
+
+func metaIn(namespace, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{labelManagedBy: managedBy}}
+}
+
+func denySpec() networkingv1.NetworkPolicySpec {
+	return networkingv1.NetworkPolicySpec{
+		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
+	}
+}
+
+func quotaSpec() corev1.ResourceQuotaSpec {
+	return corev1.ResourceQuotaSpec{Hard: quantities(map[corev1.ResourceName]string{
+		"pods":         "500",
+		"requests.cpu": "200", "requests.memory": "400Gi", "requests.ephemeral-storage": "1000Gi",
+		"limits.cpu": "200", "limits.memory": "400Gi", "limits.ephemeral-storage": "1000Gi",
+		"count/jobs.batch": "10000", "count/secrets": "10000",
+		"services": "0", "persistentvolumeclaims": "0",
+	})}
+}
+
+func limitSpec() corev1.LimitRangeSpec {
+	least := map[corev1.ResourceName]string{"cpu": "100m", "memory": "64Mi", "ephemeral-storage": "128Mi"}
+	return corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
+		Type:    corev1.LimitTypeContainer,
+		Max:     quantities(map[corev1.ResourceName]string{"cpu": "8", "memory": "16Gi", "ephemeral-storage": "20544Mi"}),
+		Default: quantities(least), DefaultRequest: quantities(least),
+	}}}
+}
+
+func quantities(texts map[corev1.ResourceName]string) corev1.ResourceList {
+	list := corev1.ResourceList{}
+	for name, text := range texts {
+		list[name] = resource.MustParse(text)
+	}
+	return list
 }

@@ -246,6 +246,9 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	group.Go(func() error { return relay.Run(ctx) })
 	group.Go(func() error { return housekeeping.Run(ctx) })
 	group.Go(func() error { return retention.Run(ctx) })
+	if p.cfg.ManageNamespace {
+		group.Go(func() error { return kube.KeepNamespaces(ctx, client, p.cfg.Kube, p.log) })
+	}
 	group.Go(func() error {
 		return p.untilReady(ctx, "temporal", func(ctx context.Context) error { return p.conductor.EnsureReconcile(ctx, p.cfg.Reconcile) })
 	})
