@@ -55,8 +55,8 @@ golden: ## rewrite the golden files after an intended change
 	go test ./infra/kube ./api -update
 
 .PHONY: histories
-histories: setup build ## record the workflow histories that the tests replay
-	@AGENTMARKET_RECORD_HISTORIES=1 deploy/test.sh "$(BIN)" "$(TEST_STATE)" -run TestRecord ./e2e/...
+histories: setup build ## record another SET= of the workflow histories that the tests replay
+	@AGENTMARKET_RECORD_HISTORIES="$(SET)" deploy/test.sh "$(BIN)" "$(TEST_STATE)" -run TestRecord ./e2e/...
 
 .PHONY: clean
 clean: ## stop what is left and remove all state and everything built

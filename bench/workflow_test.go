@@ -25,7 +25,7 @@ const (
 	// workflowRound is how many runs go through the whole workflow at once.
 	workflowRound = 200
 	// maxHistory bounds the events in the history of a run.
-	maxHistory = 30
+	maxHistory = 28
 	// handOverTarget bounds the median of the time between the end of a run and
 	// the start of the next one.
 	handOverTarget = 200 * time.Millisecond

@@ -15,14 +15,18 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
+// recordHistories names the set of histories to record: older ones stay.
+const recordHistories = "AGENTMARKET_RECORD_HISTORIES"
+
 // TestRecordHistories writes the histories that package workflows replays, when
 // `make histories` asks for it. They are recorded from what is deployed, never
 // from the branch that changes a workflow.
 func TestRecordHistories(t *testing.T) {
-	if os.Getenv("AGENTMARKET_RECORD_HISTORIES") == "" {
-		t.Skip("records fixtures, on request only: make histories")
+	if os.Getenv(recordHistories) == "" {
+		t.Skip("records fixtures, on request only: make histories SET=…")
 	}
-	s := Start(t, "AGENTMARKET_WEBHOOK_INSECURE=true")
+	s := Start(t, "AGENTMARKET_WEBHOOK_INSECURE=true", "AGENTMARKET_RECONCILE_SECONDS=2")
+	s.record(t, "reconciled", s.workflowOf(t, "Reconcile", "Completed"))
 	s.recordRuns(t)
 	s.recordSchedule(t)
 	s.recordWebhook(t)
@@ -115,5 +119,5 @@ func (s *Stack) record(t *testing.T, name, workflowID string) {
 	}
 	text, err := protojson.MarshalOptions{Indent: " "}.Marshal(&history)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join("..", "workflows", "testdata", "histories", name+".json"), append(text, '\n'), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join("..", "workflows", "testdata", "histories", name+"-"+os.Getenv(recordHistories)+".json"), append(text, '\n'), 0o600))
 }

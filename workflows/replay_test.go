@@ -17,7 +17,7 @@ import (
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/histories/*.json")
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 7, "four of runs, and one of each other workflow")
+	require.GreaterOrEqual(t, len(files), 15, "in each set four of runs, and one of each other workflow")
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
@@ -25,6 +25,7 @@ func TestReplay(t *testing.T) {
 			replayer.RegisterWorkflow(workflows.Rollout)
 			replayer.RegisterWorkflow(workflows.ScheduledStart)
 			replayer.RegisterWorkflow(workflows.DeliverWebhook)
+			replayer.RegisterWorkflow(workflows.Reconcile)
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, file))
 		})
 	}
