@@ -17,10 +17,7 @@ import (
 func TestNamespaces(t *testing.T) {
 	s := Start(t, KeepJobs)
 	namespaces := s.Kube.CoreV1().Namespaces()
-	require.Eventually(t, func() bool {
-		_, err := s.Kube.CoreV1().LimitRanges(s.Namespace).Get(t.Context(), "runs", metav1.GetOptions{})
-		return err == nil
-	}, 30*time.Second, 50*time.Millisecond, "the worker has made it")
+	s.untilNamespace(t)
 	made, err := namespaces.Get(t.Context(), s.Namespace, metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "restricted", made.Labels["pod-security.kubernetes.io/enforce"])

@@ -24,6 +24,7 @@ import (
 func TestReconcile(t *testing.T) {
 	metrics := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 	s := Start(t, "AGENTMARKET_RECONCILE_SECONDS=2", "AGENTMARKET_METRICS_LISTEN="+metrics, "AGENTMARKET_QUOTA_RUNS=10")
+	s.untilNamespace(t)
 	stray := s.strayJob(t)
 
 	run := s.startRun(t, "hello", map[string]any{"prompt": "x", "sleep_seconds": 600})

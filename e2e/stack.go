@@ -92,6 +92,16 @@ func Start(t testing.TB, more ...string) *Stack {
 	return s
 }
 
+// untilNamespace waits until the worker has made the namespace of runs. Its limits are
+// the last thing in it.
+func (s *Stack) untilNamespace(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := s.Kube.CoreV1().LimitRanges(s.Namespace).Get(t.Context(), "runs", metav1.GetOptions{})
+		return err == nil
+	}, time.Minute, 50*time.Millisecond, "the namespace of runs is there")
+}
+
 // startTemporal starts Temporal, again on the same file and port after a Kill.
 func (s *Stack) startTemporal(t testing.TB) {
 	t.Helper()
