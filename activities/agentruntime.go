@@ -1,15 +1,12 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-
-	"go.temporal.io/sdk/activity"
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
@@ -109,10 +106,11 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 			return Verdict{}, err
 		}
 	}
-	log, err := a.archiveLog(ctx, in.AttemptRef, run.Plan.MaxLogBytes)
+	log, err := a.archiveLog(ctx, in.AttemptRef, run.Plan.MaxLogBytes, 0)
 	if err != nil {
 		return Verdict{}, err
 	}
+	end.Log = log
 	run, err = a.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
 		event := r.AttemptEnded(in.Attempt, end, a.Now())
 		if event != nil {
@@ -302,48 +300,5 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// logTries is how often the log of an attempt is asked for, half a minute in
-// all: the log of a lost node cannot be read any more, and a verdict must not
-// wait for it.
-const logTries = 6
-
-// readable reports whether trying again to read a log may help.
-func readable(ctx context.Context, err error) bool {
-	return retryable[fault.KindOf(err)] &&
-		(!activity.IsActivity(ctx) || activity.GetInfo(ctx).Attempt < logTries)
-}
-
-// archiveLog keeps the log of an attempt. An attempt without a container has
-// none, nor has one whose log the cluster does not hand out.
-func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int64) (*product.Blob, error) {
-	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{Pod: a.podOf(ref)})
-	if err != nil && readable(ctx, err) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
-	}
-	defer stream.Close()
-	var body bytes.Buffer
-	_, err = io.Copy(&body, io.LimitReader(agentruntime.StripFrames(stream), limit+1))
-	broken := err != nil
-	if broken && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fault.Wrap(fault.Unavailable, err, "read log of the attempt")
-	}
-	kept := body.Bytes()
-	truncated := broken || int64(len(kept)) > limit
-	if truncated {
-		kept = append(kept[:min(limit, int64(len(kept)))], "\n[log truncated]\n"...)
-	}
-	stored, err := a.Blobs.Put(ctx, LogKey(ref.RunID, ref.Attempt), "text/plain; charset=utf-8", kept)
-	stored.Truncated = truncated
-	return &stored, err
-}
-
 // OutputKey is where the result of a run is kept.
 func OutputKey(run ids.Run) string { return fmt.Sprintf("runs/%s/output.json", run) }
-
-// LogKey is where the log of an attempt is kept.
-func LogKey(run ids.Run, attempt int) string {
-	return fmt.Sprintf("runs/%s/attempts/%d/log.txt", run, attempt)
-}

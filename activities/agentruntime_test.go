@@ -56,6 +56,7 @@ func TestCollectInline(t *testing.T) {
 	want := running()
 	want.Output, want.Log = &output, &log
 	want.Attempts[0].Reason, want.Attempts[0].ExitCode, want.Attempts[0].FinishedAt = product.ReasonOK, new(0), now
+	want.Attempts[0].Log = &log
 	require.Empty(t, cmp.Diff(want, k.runs.byID[runID]))
 	require.Equal(t, []product.EventType{product.EventAttemptEnded}, k.runs.events)
 
@@ -209,8 +210,9 @@ func TestCollectFailures(t *testing.T) {
 			Outcome: JobOutcome{Reason: reason, Message: "no such file", ExitCode: new(3), StartedAt: now, FinishedAt: now}})
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff(want, verdict))
+		log := blobOf(LogKey(runID, 1), "oops\n")
 		require.Empty(t, cmp.Diff([]product.Attempt{{Number: 1, Reason: want.Reason, Message: "no such file", ExitCode: new(3),
-			CreatedAt: now, StartedAt: now, FinishedAt: now}}, k.runs.byID[runID].Attempts))
+			CreatedAt: now, StartedAt: now, FinishedAt: now, Log: &log}}, k.runs.byID[runID].Attempts))
 		require.Equal(t, []string{LogKey(runID, 1)}, k.blobs.keys(), "the log of a failure is kept")
 		require.Zero(t, k.cluster.observes, "a failure has no result to look for")
 	}

@@ -29,7 +29,7 @@ type Reconcile struct {
 	// Product settles what nothing else does.
 	Product *Product
 	// KeepFinished: objects of runs and attempts that have ended are left to their
-	// time to live.
+	// time to live, also of those that were to be deleted and could not be.
 	KeepFinished bool
 	// Margin is how old something must be before anything is concluded from it: what
 	// is being made at this moment is not touched.
@@ -62,6 +62,9 @@ type Reconciled struct {
 	Checked int `json:"checked"`
 	Found   int `json:"found"`
 	Mended  int `json:"mended"`
+	// Failed is what could not be looked at, or not be mended: the next
+	// reconciliation tries again.
+	Failed int `json:"failed,omitempty"`
 	// Next is where the next reconciliation goes on (runs).
 	Next ids.Run `json:"next,omitempty"`
 }
@@ -69,21 +72,24 @@ type Reconciled struct {
 // ReconcileJobs deletes what is in the cluster and of no use to any run.
 func (a *Reconcile) ReconcileJobs(ctx context.Context) (Reconciled, error) {
 	var done Reconciled
-	var errs []error
 	now := a.Now()
 	err := a.Inventory.Objects(ctx, func(objects []infra.Object) error {
 		runs, err := a.Runs.RunsByID(ctx, runsOf(objects))
 		if err != nil {
 			return err
 		}
+		alive(ctx)
 		for _, o := range objects {
 			done.Checked++
 			if !a.orphaned(o, runs, now) {
 				continue
 			}
 			done.Found++
+			alive(ctx)
 			removed, err := a.Inventory.Remove(ctx, o)
-			errs = append(errs, err)
+			if err != nil {
+				done.failed(ctx, "orphan not deleted", o.Ref.Run, err)
+			}
 			if removed {
 				done.Mended++
 				info(ctx, "orphan deleted", "kind", o.Kind, "namespace", o.Namespace, "name", o.Name, "run_id", string(o.Ref.Run))
@@ -91,8 +97,24 @@ func (a *Reconcile) ReconcileJobs(ctx context.Context) (Reconciled, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return done, toTemporal(err)
+	}
 	a.Found(PartOrphanJobs, done.Found)
-	return done, toTemporal(errors.Join(append(errs, err)...))
+	return done, nil
+}
+
+// failed notes what could not be done.
+func (r *Reconciled) failed(ctx context.Context, message string, run ids.Run, err error) {
+	r.Failed++
+	warn(ctx, message, "run_id", string(run), "error", err)
+}
+
+// alive says that a long part goes on.
+func alive(ctx context.Context) {
+	if activity.IsActivity(ctx) {
+		activity.RecordHeartbeat(ctx)
+	}
 }
 
 // orphaned reports whether an object is of no use to any run.
@@ -141,12 +163,9 @@ func (a *Reconcile) ReconcileRuns(ctx context.Context, in ReconcileRunsInput) (R
 	if len(runs) == reconcileRuns {
 		done.Next = runs[len(runs)-1].ID
 	}
-	var errs []error
 	for _, run := range runs {
 		done.Checked++
-		if done.Checked%20 == 0 && activity.IsActivity(ctx) {
-			activity.RecordHeartbeat(ctx)
-		}
+		alive(ctx)
 		closed, err := a.Engine.ClosedAt(ctx, run.ID)
 		switch {
 		case fault.Is(err, fault.NotFound):
@@ -155,16 +174,17 @@ func (a *Reconcile) ReconcileRuns(ctx context.Context, in ReconcileRunsInput) (R
 		case err == nil && !closed.IsZero() && now.Sub(closed) >= a.Margin:
 			done.Found++
 			err = a.bury(ctx, run)
-		default: // it goes on, or nobody knows
-			errs = append(errs, err)
+		case err == nil: // it goes on
 			continue
 		}
-		if errs = append(errs, err); err == nil {
-			done.Mended++
+		if err != nil {
+			done.failed(ctx, "run not reconciled", run.ID, err)
+			continue
 		}
+		done.Mended++
 	}
 	a.Found(PartZombieRuns, done.Found)
-	return done, toTemporal(errors.Join(errs...))
+	return done, nil
 }
 
 // bury settles a run that nothing moves any more, and ends what may still run of it.
@@ -207,21 +227,25 @@ func (a *Reconcile) ReconcileSlots(ctx context.Context) (Reconciled, error) {
 	if slots > 0 {
 		info(ctx, "slots repaired", "leaked", repaired.Leaked, "stranded", repaired.Stranded, "counters", repaired.Counters)
 	}
-	a.Found(PartLeakedSlots, slots)
+	if err == nil {
+		a.Found(PartLeakedSlots, slots)
+	}
 	held, holdErr := a.Runs.LeakedHolds(ctx, now.Add(-a.Margin), leakedHolds)
-	errs := []error{err, holdErr}
 	done.Found, done.Mended = slots+len(held), slots
 	for _, run := range held {
+		alive(ctx)
 		// A run that has ended stays as it is, but for what is held.
 		if _, err := a.Product.SettleRun(ctx, SettleRunInput{RunID: run, Reason: product.ReasonPlatformError}); err != nil {
-			errs = append(errs, err)
+			done.failed(ctx, "hold of an ended run not released", run, err)
 			continue
 		}
 		done.Mended++
 		info(ctx, "hold of an ended run released", "run_id", string(run))
 	}
-	a.Found(PartLeakedHolds, len(held))
-	return done, toTemporal(errors.Join(errs...))
+	if holdErr == nil {
+		a.Found(PartLeakedHolds, len(held))
+	}
+	return done, toTemporal(errors.Join(err, holdErr))
 }
 
 // info logs what an activity mends.

@@ -59,7 +59,7 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 		Engine: f.engine, Schedules: f.timer, Logs: f.logs, Blobs: f.blobs, Images: f.images,
 		Policy: marketplace.DefaultPolicy(), Limits: product.DefaultLimits(),
 		Log: slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now: f.clock.now, Version: "v1.2.3", RunsNamespace: "agentmarket-runs",
+		Now: f.clock.now, Version: "v1.2.3", NamespaceOf: func(infra.Ref) string { return "agentmarket-runs" },
 		TemporalWebURL: "http://temporal.test", WebURL: "http://web.test",
 		RateLimit: api.RateLimit{PerSecond: -1},
 	}
@@ -185,8 +185,8 @@ func (f *fixture) begin(id ids.Run, attempt int) {
 // endAttempt records the end of an attempt, with its archived log.
 func (f *fixture) endAttempt(id ids.Run, attempt int, reason infra.Reason, log string) {
 	f.update(id, func(r *product.Run) []*product.Event {
-		event := r.AttemptEnded(attempt, product.End{Reason: product.Reason(reason), ExitCode: new(0)}, now)
 		blob := f.blobs.put(fmt.Sprintf("log-%s-%d", id, attempt), log)
+		event := r.AttemptEnded(attempt, product.End{Reason: product.Reason(reason), ExitCode: new(0), Log: &blob}, now)
 		r.Log = &blob
 		return []*product.Event{event}
 	})

@@ -60,8 +60,7 @@ func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error)
 //	attempt ended ──► what its archive has beyond the bytes that were sent ──► next attempt
 //	run ended     ──► done
 //
-// Only the last attempt that ended has its archive in the record; what is left
-// of an earlier one is not told.
+// An attempt that was canceled has in its archive what it wrote until then.
 type logReader struct {
 	*app
 	out     io.Writer
@@ -110,24 +109,13 @@ func (l *logReader) step(ctx context.Context, follow bool) error {
 	if l.run.Attempts[i].Reason == "" {
 		return l.live(ctx, follow)
 	}
-	if i == l.lastEnded() && l.run.Log != nil {
-		if err := l.archive(ctx, *l.run.Log); err != nil {
+	if log := l.run.Attempts[i].Log; log != nil {
+		if err := l.archive(ctx, *log); err != nil {
 			return err
 		}
 	}
 	l.attempt, l.sent = l.attempt+1, 0
 	return nil
-}
-
-// lastEnded is the index of the attempt whose archive the record has.
-func (l *logReader) lastEnded() int {
-	last := -1
-	for i, attempt := range l.run.Attempts {
-		if attempt.Reason != "" {
-			last = i
-		}
-	}
-	return last
 }
 
 // live sends the log of a container. A log that is not there (yet, or any more)

@@ -90,6 +90,8 @@ type attemptBody struct {
 	CreatedAt  time.Time  `json:"created_at"`
 	StartedAt  *time.Time `json:"started_at,omitempty"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	LogBytes   int64      `json:"log_bytes" doc:"Of the log that is kept, as it is kept; 0: none (yet)."`
+	LogCut     bool       `json:"log_truncated" doc:"The log had more than is kept."`
 }
 
 // cancelBody is the request to cancel and the receipt of how it was carried out.
@@ -122,6 +124,14 @@ type runURLs struct {
 
 // maxInlineOutput is the largest result that is shown within its run.
 const maxInlineOutput = 64 << 10
+
+// logBytes is the size of the log that is kept of an attempt.
+func logBytes(a product.Attempt) int64 {
+	if a.Log == nil {
+		return 0
+	}
+	return a.Log.Size
+}
 
 // runSummary is a run without attempts and output.
 func (a *app) runSummary(run product.Run) runBody {
@@ -161,6 +171,7 @@ func (a *app) runWhole(ctx context.Context, run product.Run) runBody {
 		body.Attempts = append(body.Attempts, attemptBody{
 			Number: at.Number, Reason: string(at.Reason), Message: at.Message, ExitCode: at.ExitCode,
 			CreatedAt: at.CreatedAt.UTC(), StartedAt: when(at.StartedAt), FinishedAt: when(at.FinishedAt),
+			LogBytes: logBytes(at), LogCut: at.Log != nil && at.Log.Truncated,
 		})
 	}
 	body.Deadline = deadlineOf(run)

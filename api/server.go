@@ -120,9 +120,9 @@ type Server struct {
 	// Version is what GET /health reports. Default: what the build recorded.
 	Version string
 
-	// RunsNamespace is the Kubernetes namespace of runs, repeated in answers of
+	// NamespaceOf is the Kubernetes namespace of an attempt, told in answers of
 	// POST /schedule-job for kubectl. It changes nothing.
-	RunsNamespace string
+	NamespaceOf func(infra.Ref) string
 	// WebURL is the address of the marketplace's pages, without a trailing
 	// slash. Empty leaves the links to it out.
 	WebURL string

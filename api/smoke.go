@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"agentmarket/fault"
-	"agentmarket/infra"
 	"agentmarket/launch"
 	"agentmarket/product"
 )
@@ -74,8 +73,8 @@ func (a *app) scheduleJob(ctx context.Context, in *smokeTestInput) (*smokeTestAn
 		return nil, err
 	}
 	answer := &smokeTestAnswer{Location: runPath(run), Body: smokeTestBody{
-		RunID: string(run.ID), JobName: infra.Ref{Run: run.ID, Attempt: 1}.Name(),
-		Namespace: a.RunsNamespace, Status: string(run.Status),
+		RunID: string(run.ID), JobName: run.Ref(1).Name(),
+		Namespace: a.NamespaceOf(run.Ref(1)), Status: string(run.Status),
 	}}
 	if !created {
 		answer.Replayed = "true"

@@ -63,7 +63,7 @@ func TestLogsWithoutFollowing(t *testing.T) {
 	require.Equal(t, "first\nsecond", f.get(path).text)
 	f.endAttempt(run, 2, infra.ReasonOK, "second attempt\n")
 	f.settle(run, product.ReasonOK, "1")
-	require.Equal(t, "second attempt\n", f.get(path).text)
+	require.Equal(t, "first\nsecond attempt\n", f.get(path).text, "each attempt has its own")
 }
 
 // TestFollowLogs follows a run from before its first container through a log

@@ -79,6 +79,23 @@ func TestCancel(t *testing.T) {
 		})
 	}
 
+	t.Run("its log stays", func(t *testing.T) {
+		s.registerShell(t, "talks", "echo 'said before'; sleep 600", nil)
+		run := s.startRun(t, "talks", map[string]any{})
+		s.untilRunning(t, run.ID)
+		require.Eventually(t, func() bool {
+			_, log := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
+			return string(log) == "said before\n"
+		}, time.Minute, 50*time.Millisecond, "it has said it")
+		status, body := s.Call(t, http.MethodPost, "/v1/runs/"+run.ID+"/cancel", nil, map[string]any{})
+		require.Equal(t, http.StatusAccepted, status, "%s", body)
+		require.Equal(t, "canceled", s.untilEnded(t, run.ID, time.Minute).Status)
+		require.Empty(t, s.pods(t, run.ID))
+		status, log := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, string(log), "said before\n")
+	})
+
 	t.Run("before the workflow could start", func(t *testing.T) {
 		s.worker.Kill()
 		run := s.startRun(t, "hello", stubborn)

@@ -39,7 +39,7 @@ func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), now: time.Now, found: map[string]found{},
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "reconciled_total", Help: "What reconciliations found and mended, since this process began.",
+			Name: prefix + "reconciled_total", Help: "What reconciliations found, since this process began.",
 		}, []string{"part"}),
 	}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.total, m)
@@ -64,12 +64,11 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for part, f := range m.found {
-		if m.now().Sub(f.at) > fresh {
-			continue
+		if m.now().Sub(f.at) <= fresh {
+			desc := prometheus.NewDesc(prefix+part, "What the last reconciliation found. It should be 0 in the next one.", nil, nil)
+			to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(f.n))
 		}
-		desc := prometheus.NewDesc(prefix+part, "What the last reconciliation found. It should be 0 in the next one.", nil, nil)
-		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(f.n))
-		desc = prometheus.NewDesc(prefix+"reconciled_timestamp_seconds", "When it did.", []string{"part"}, nil)
+		desc := prometheus.NewDesc(prefix+"reconciled_timestamp_seconds", "When a reconciliation last succeeded in this process.", []string{"part"}, nil)
 		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(f.at.UnixMilli())/1000, part)
 	}
 }

@@ -31,5 +31,7 @@ func TestFound(t *testing.T) {
 	require.Contains(t, text, `agentmarket_reconciled_timestamp_seconds{part="orphan_jobs"} 1000`)
 	require.Contains(t, text, "go_goroutines")
 	now = now.Add(fresh + time.Second)
-	require.NotContains(t, scrape(t, m), "agentmarket_orphan_jobs", "another worker knows better")
+	text = scrape(t, m)
+	require.NotContains(t, text, "agentmarket_orphan_jobs", "another worker knows better")
+	require.Contains(t, text, `agentmarket_reconciled_timestamp_seconds{part="orphan_jobs"} 1000`, "how long ago it was stays")
 }

@@ -86,6 +86,9 @@ func (r *Run) RemoveData(now time.Time) ([]Body, *Event) {
 	}
 	if slices.Contains(due, BodyLog) {
 		r.Log = nil
+		for i := range r.Attempts {
+			r.Attempts[i].Log = nil
+		}
 	}
 	if slices.Contains(due, BodyOutput) || slices.Contains(due, BodyLog) {
 		r.removeWords()

@@ -199,7 +199,10 @@ func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
 	}
 	a := &r.Attempts[i]
 	a.Reason, a.Message, a.ExitCode, a.FinishedAt = end.Reason, end.Message, end.ExitCode, end.FinishedAt
-	a.Node, a.Log = end.Node, end.Log
+	a.Node = end.Node
+	if end.Log != nil {
+		a.Log = end.Log
+	}
 	if a.FinishedAt.IsZero() {
 		a.FinishedAt = now
 	}
@@ -226,6 +229,14 @@ func (r *Run) BadNodes() []string {
 		}
 	}
 	return nodes
+}
+
+// KeepLog notes where the log of an attempt is that has not ended yet. One that has
+// keeps its own.
+func (r *Run) KeepLog(n int, log Blob) {
+	if i := r.AttemptIndex(n); i >= 0 && r.Attempts[i].Reason == "" && !r.Status.Terminal() {
+		r.Attempts[i].Log, r.Log = &log, &log
+	}
 }
 
 // RequestCancel records a request to cancel. A second request changes nothing.

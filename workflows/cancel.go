@@ -31,10 +31,12 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 		_, removeErr := r.remove(ctx, r.plan.Grace)
 		return AgentRunResult{}, errors.Join(err, removeErr)
 	}
+	saved := r.saveLog(kept)
 	receipt, err := r.remove(ctx, order.Grace)
 	if err != nil {
 		return AgentRunResult{}, err
 	}
+	saved()
 	return r.settle(ctx, ending{product.ReasonCanceled, cmp.Or(order.Reason, "canceled")}, &receipt)
 }
 
@@ -64,6 +66,27 @@ func (r *agentRun) remove(ctx workflow.Context, grace time.Duration) (activities
 	r.log.Warn("pod did not end in time, giving it up", "attempt", r.attempt, "error", err)
 	err = workflow.ExecuteActivity(del, layer3.DeleteJob, activities.DeleteJobInput{AttemptRef: ref, Grace: -1}).Get(del, nil)
 	return activities.GoneReceipt{Attempt: r.attempt}, err
+}
+
+// changeSaveLog: canceled runs keep their log. It can go when no run that was canceled
+// before is open any more.
+const changeSaveLog = "save-log"
+
+// saveLog begins to keep the log of the attempt, which goes with its pod, and returns
+// what waits for that. The attempt is deleted meanwhile: its log is there until its
+// process has ended.
+func (r *agentRun) saveLog(ctx workflow.Context) (wait func()) {
+	if r.attempt == 0 || workflow.GetVersion(ctx, changeSaveLog, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return func() {}
+	}
+	var layer4 *activities.AgentRuntime
+	save := workflow.WithActivityOptions(ctx, saveLogOptions)
+	saved := workflow.ExecuteActivity(save, layer4.SaveLog, r.ref(r.attempt))
+	return func() {
+		if err := saved.Get(save, nil); err != nil {
+			r.log.Warn("log of a canceled attempt not kept", "attempt", r.attempt, "error", err)
+		}
+	}
 }
 
 // cleanUp removes the objects of an attempt that failed, at once: nothing of it

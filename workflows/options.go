@@ -53,6 +53,11 @@ var (
 	deleteJobOptions = workflow.ActivityOptions{
 		TaskQueue: QueueInfra, StartToCloseTimeout: 20 * time.Second, RetryPolicy: backoff, Summary: "delete the Job",
 	}
+	// saveLogOptions: a cancel does not wait for long for a log.
+	saveLogOptions = workflow.ActivityOptions{
+		TaskQueue: QueueInfra, StartToCloseTimeout: 5 * time.Second, ScheduleToCloseTimeout: 10 * time.Second,
+		RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}, Summary: "keep the log",
+	}
 	// collectOptions: large bodies take their time, but a worker that died must
 	// not hold up the end of a run for as long.
 	collectOptions = workflow.ActivityOptions{

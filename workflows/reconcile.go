@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +16,8 @@ type ReconcileResult struct {
 	Jobs  activities.Reconciled `json:"jobs"`
 	Runs  activities.Reconciled `json:"runs"`
 	Slots activities.Reconciled `json:"slots"`
+	// Errors are those of parts that could not be done at all.
+	Errors []string `json:"errors,omitempty"`
 }
 
 // reconcileOptions: a part that cannot be done now is for the next minute.
@@ -28,7 +29,8 @@ var reconcileOptions = workflow.ActivityOptions{
 
 // Reconcile holds record, engine and cluster together. Temporal starts it each minute,
 // one at a time. Its parts know nothing of each other: one that fails keeps none from
-// its work, and fails the workflow, so that operators see it.
+// its work. The workflow completes all the same, for its result is where the next one
+// goes on; operators see the error in it, and a metric that gets old.
 func Reconcile(ctx workflow.Context) (ReconcileResult, error) {
 	var parts *activities.Reconcile
 	var last, result ReconcileResult
@@ -41,8 +43,13 @@ func Reconcile(ctx workflow.Context) (ReconcileResult, error) {
 	jobs := workflow.ExecuteActivity(ctx, parts.ReconcileJobs)
 	runs := workflow.ExecuteActivity(ctx, parts.ReconcileRuns, activities.ReconcileRunsInput{After: last.Runs.Next})
 	slots := workflow.ExecuteActivity(ctx, parts.ReconcileSlots)
-	err := errors.Join(jobs.Get(ctx, &result.Jobs), runs.Get(ctx, &result.Runs), slots.Get(ctx, &result.Slots))
+	for _, err := range []error{jobs.Get(ctx, &result.Jobs), runs.Get(ctx, &result.Runs), slots.Get(ctx, &result.Slots)} {
+		if err != nil {
+			workflow.GetLogger(ctx).Warn("a part of the reconciliation failed", "error", err)
+			result.Errors = append(result.Errors, err.Error())
+		}
+	}
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("objects in the cluster: %d, orphans: %d\n\nopen runs: %d, without a workflow: %d\n\nleaked slots and holds: %d",
 		result.Jobs.Checked, result.Jobs.Found, result.Runs.Checked, result.Runs.Found, result.Slots.Found))
-	return result, err
+	return result, ctx.Err()
 }

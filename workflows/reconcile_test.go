@@ -40,12 +40,17 @@ func TestReconcile(t *testing.T) {
 	require.Equal(t, []activities.ReconcileRunsInput{{After: "run_5"}}, *asked, "it goes on where the last one ended")
 }
 
-// TestReconcileFails: a part that fails fails the workflow, after the others have done
-// their work.
+// TestReconcileFails: a part that fails keeps neither the others from their work nor
+// the next reconciliation from where it goes on.
 func TestReconcileFails(t *testing.T) {
 	env, asked := reconciles(fails("unavailable", "away"))
 	env.ExecuteWorkflow(workflows.Reconcile)
-	require.ErrorContains(t, env.GetWorkflowError(), "away")
+	require.NoError(t, env.GetWorkflowError())
+	var result workflows.ReconcileResult
+	require.NoError(t, env.GetWorkflowResult(&result))
+	require.Len(t, result.Errors, 1)
+	require.Contains(t, result.Errors[0], "away")
+	require.Equal(t, 1, result.Jobs.Mended)
 	require.Equal(t, []activities.ReconcileRunsInput{{After: ids.Run("")}}, *asked)
 	env.AssertExpectations(t)
 }

@@ -35,6 +35,7 @@ type bundle struct {
 	in      workflows.AgentRunInput
 	settled []activities.SettleRunInput
 	deleted []activities.DeleteJobInput
+	saved   []activities.AttemptRef
 
 	record   error                                  // of RecordCancel
 	gone     func() (activities.GoneReceipt, error) // instead of AwaitGone's success
@@ -68,6 +69,11 @@ func (b *bundle) prepare() {
 	b.OnActivity(layer3.DeleteJob, mock.Anything, mock.Anything).Return(
 		func(_ context.Context, in activities.DeleteJobInput) error {
 			b.deleted = append(b.deleted, in)
+			return nil
+		}).Maybe()
+	b.OnActivity(layer4.SaveLog, mock.Anything, mock.Anything).Return(
+		func(_ context.Context, in activities.AttemptRef) error {
+			b.saved = append(b.saved, in)
 			return nil
 		}).Maybe()
 	b.OnActivity(layer3.AwaitGone, mock.Anything, mock.Anything).Return(
@@ -416,6 +422,7 @@ func TestCancel(t *testing.T) {
 			require.NotNil(t, in.Gone)
 			require.False(t, in.Gone.GoneAt.IsZero(), "the receipt says when nothing was left")
 			require.Len(t, b.deleted, tc.deletes)
+			require.Equal(t, tc.deletes > 0, len(b.saved) == 1, "its log is kept")
 		})
 	}
 }

@@ -87,7 +87,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 		Kube: kube.Config{
 			Namespace:       os.Getenv("AGENTMARKET_RUNS_NAMESPACE"),
 			NamespacePer:    os.Getenv("AGENTMARKET_RUNS_NAMESPACE_PER"),
-			NamespaceShards: int(env.number("AGENTMARKET_RUNS_NAMESPACE_SHARDS", "1", 64)),
+			NamespaceShards: env.count("AGENTMARKET_RUNS_NAMESPACE_SHARDS", "1", 1, 64),
 			RuntimeImage:    os.Getenv("AGENTMARKET_RUNTIME_IMAGE"),
 			RuntimeByCopy:   env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
 			// One name for both: what a policy may ask for, and how it is given.
@@ -152,6 +152,15 @@ func (e *environment) number(name, otherwise string, most float64) float64 {
 	value, err := strconv.ParseFloat(orDefault(name, otherwise), 64)
 	if err != nil || !(value >= 0 && value <= most) { // NaN is neither
 		e.refuse(name, fmt.Sprintf("is not a number from 0 to %.0f", most))
+	}
+	return value
+}
+
+// count reads a whole number.
+func (e *environment) count(name, otherwise string, least, most int) int {
+	value, err := strconv.Atoi(orDefault(name, otherwise))
+	if err != nil || value < least || value > most {
+		e.refuse(name, fmt.Sprintf("is not a whole number from %d to %d", least, most))
 	}
 	return value
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -28,6 +29,8 @@ type Cluster struct {
 	cfg    Config
 	// creates bounds how fast attempts are made.
 	creates *rate.Limiter
+	// made are the namespaces of organizations that this process has made or found.
+	made sync.Map
 }
 
 var _ infra.Cluster = (*Cluster)(nil)
@@ -50,12 +53,33 @@ func (c *Cluster) Create(ctx context.Context, s infra.Sandbox) error {
 	if err := c.creates.Wait(ctx); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "wait for the turn of "+s.Name())
 	}
+	if err := c.makeNamespace(ctx, job.Namespace); err != nil {
+		return err
+	}
 	created, err := c.createJob(ctx, job)
 	if err != nil {
 		return err
 	}
 	secret.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: created.Name, UID: created.UID}}
 	return c.createSecret(ctx, secret)
+}
+
+// makeNamespace makes the namespace of an organization, before anything is in it. The
+// others are there since the worker began.
+func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
+	if !c.cfg.ManageNamespaces || c.cfg.NamespacePer != PerOrganization {
+		return nil
+	}
+	if _, done := c.made.Load(name); done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
+	defer cancel()
+	if err := ensureNamespace(ctx, c.client, name); err != nil {
+		return err
+	}
+	c.made.Store(name, true)
+	return nil
 }
 
 func (c *Cluster) createSecret(ctx context.Context, want *corev1.Secret) error {
@@ -103,7 +127,7 @@ func (c *Cluster) Observe(ctx context.Context, ref infra.Ref) (infra.Observed, e
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var seen infra.Observed
-	job, err := c.client.BatchV1().Jobs(c.cfg.namespaceOf(ref)).Get(ctx, ref.Name(), metav1.GetOptions{})
+	job, err := c.client.BatchV1().Jobs(c.cfg.NamespaceOf(ref)).Get(ctx, ref.Name(), metav1.GetOptions{})
 	switch {
 	case err == nil:
 		seen.JobExists, seen.JobFailed, seen.StartBy = true, jobFailure(job), startBy(job)
@@ -145,7 +169,7 @@ func (c *Cluster) refused(ctx context.Context, job *batchv1.Job) string {
 
 // pod returns the attempt's newest pod, nil where there is none.
 func (c *Cluster) pod(ctx context.Context, ref infra.Ref) (*corev1.Pod, error) {
-	list, err := c.client.CoreV1().Pods(c.cfg.namespaceOf(ref)).
+	list, err := c.client.CoreV1().Pods(c.cfg.NamespaceOf(ref)).
 		List(ctx, metav1.ListOptions{LabelSelector: selectorOf(ref)})
 	if err != nil {
 		return nil, interpret(err, "list pods of "+ref.Name())
@@ -187,7 +211,7 @@ func (c *Cluster) Clear(ctx context.Context, ref infra.Ref) error {
 // remove deletes the input and the Job, in this order: after its owner the garbage
 // collector would look for it.
 func (c *Cluster) remove(ctx context.Context, ref infra.Ref) error {
-	namespace := c.cfg.namespaceOf(ref)
+	namespace := c.cfg.NamespaceOf(ref)
 	err := c.client.CoreV1().Secrets(namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return interpret(err, "delete input of "+ref.Name())
@@ -233,7 +257,7 @@ func (c *Cluster) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions
 		opts.Pod = pod.Name
 	}
 	read := &corev1.PodLogOptions{Container: containerAgent, Follow: opts.Follow}
-	stream, err := c.client.CoreV1().Pods(c.cfg.namespaceOf(ref)).GetLogs(opts.Pod, read).Stream(ctx)
+	stream, err := c.client.CoreV1().Pods(c.cfg.NamespaceOf(ref)).GetLogs(opts.Pod, read).Stream(ctx)
 	if err != nil {
 		return nil, interpret(err, "open log of "+ref.Name())
 	}

@@ -24,6 +24,11 @@ type Config struct {
 	// (Namespace-<identifier of the organization>, and the tier). Default: tier.
 	NamespacePer string
 
+	// ManageNamespaces: the platform makes the namespaces of runs and keeps them right,
+	// see EnsureNamespace; those of organizations before the first Job in them.
+	// Default: false, an operator does.
+	ManageNamespaces bool
+
 	// NamespaceShards spreads the runs of each namespace over so many, named by a
 	// number at the end: the API server and etcd mind ten thousand pods in one.
 	// Default: 1, no number.
@@ -108,7 +113,7 @@ func (c Config) Validate() error {
 	if c.NamespaceShards < 1 || c.NamespaceShards > maxShards {
 		return fault.Newf(fault.Invalid, "", "the shards of a namespace are 1 to %d", maxShards)
 	}
-	longest := c.namespaceOf(infra.Ref{Org: ids.Org("org_" + strings.Repeat("0", 26)), Sandboxed: true})
+	longest := c.NamespaceOf(infra.Ref{Org: ids.Org("org_" + strings.Repeat("0", 26)), Sandboxed: true})
 	if c.NamespaceShards > 1 {
 		longest = strings.TrimRight(longest, "0123456789") + strconv.Itoa(c.NamespaceShards-1)
 	}

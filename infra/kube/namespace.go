@@ -26,8 +26,8 @@ func namespaceLabels() map[string]string {
 	return labels
 }
 
-// EnsureNamespace makes the namespaces of runs that are known beforehand, or mends
-// them, before the first pod runs there: the admission policy of all of them, and of
+// EnsureNamespace makes the namespaces of runs that are known beforehand, and mends
+// them and those that were made later, before the first pod runs there: the admission policy of all of them, and of
 // each labels, default-deny network policy, quota and limits. It is idempotent, and leaves what an operator added. Where the platform
 // has no right to do so, an operator applies deploy/kubernetes/runs-namespace.yaml,
 // which says the same.
@@ -35,10 +35,20 @@ func EnsureNamespace(ctx context.Context, client kubernetes.Interface, cfg Confi
 	if err := EnsureAdmission(ctx, client); err != nil {
 		return err
 	}
-	for _, name := range cfg.Watched() {
-		if name == metav1.NamespaceAll {
-			continue
+	names := cfg.Watched()
+	if cfg.NamespacePer == PerOrganization {
+		list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: labelRuns + "=true"})
+		if err != nil {
+			return interpret(err, "list namespaces of runs")
 		}
+		names = nil
+		for _, namespace := range list.Items {
+			if cfg.ours(namespace.Name) {
+				names = append(names, namespace.Name)
+			}
+		}
+	}
+	for _, name := range names {
 		if err := ensureNamespace(ctx, client, name); err != nil {
 			return err
 		}

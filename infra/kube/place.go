@@ -19,9 +19,9 @@ const (
 
 const suffixSandboxed = "-sandboxed"
 
-// namespaceOf is where the objects of an attempt are. It depends on the run alone, so
+// NamespaceOf is where the objects of an attempt are. It depends on the run alone, so
 // that every process finds them, and what an attempt left is found by the next one.
-func (c Config) namespaceOf(ref infra.Ref) string {
+func (c Config) NamespaceOf(ref infra.Ref) string {
 	name := c.Namespace
 	if c.NamespacePer == PerOrganization {
 		name += "-" + strings.ToLower(ids.Body(ref.Org))

@@ -61,7 +61,7 @@ func render(s infra.Sandbox, cfg Config) (*corev1.Secret, *batchv1.Job, error) {
 // and does not watch it.
 func renderInput(s infra.Sandbox, cfg Config) *corev1.Secret {
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Namespace: cfg.namespaceOf(s.Ref), Labels: labelsOf(s)},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Namespace: cfg.NamespaceOf(s.Ref), Labels: labelsOf(s)},
 		Immutable:  new(true),
 		Data:       map[string][]byte{inputKey: s.Input},
 	}
@@ -70,7 +70,7 @@ func renderInput(s infra.Sandbox, cfg Config) *corev1.Secret {
 func renderJob(s infra.Sandbox, cfg Config) *batchv1.Job {
 	life := s.StartTimeout + s.RunTimeout + s.Grace
 	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Namespace: cfg.namespaceOf(s.Ref), Labels: labelsOf(s)},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name(), Namespace: cfg.NamespaceOf(s.Ref), Labels: labelsOf(s)},
 		Spec: batchv1.JobSpec{
 			Parallelism: new(int32(1)),
 			Completions: new(int32(1)),

@@ -88,6 +88,7 @@ const (
 
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
+	c.Kube.ManageNamespaces = c.ManageNamespace
 	c.Kube = c.Kube.WithDefaults()
 	if c.Reconcile == 0 {
 		c.Reconcile = time.Minute

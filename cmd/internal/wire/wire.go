@@ -145,7 +145,7 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 		Version:        p.cfg.Version,
 		Log:            p.log,
 		Now:            time.Now,
-		RunsNamespace:  p.cfg.Kube.Namespace,
+		NamespaceOf:    p.cfg.Kube.NamespaceOf,
 		TemporalWebURL: p.cfg.TemporalWebURL, TemporalNamespace: p.cfg.Temporal.Namespace,
 	}
 	if p.cfg.SmokeAgent != "" {
