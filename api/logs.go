@@ -20,9 +20,14 @@ import (
 type logsInput struct {
 	ID     string `path:"id" doc:"The run."`
 	Follow bool   `query:"follow" doc:"Go on until the run has ended."`
+	Raw    bool   `query:"raw" doc:"The bytes as the agent wrote them, to save: they may do harm in a terminal. Otherwise control characters, marks of direction and bytes that are no UTF-8 are replaced by what can be seen."`
 }
 
-const logContentType = "text/plain; charset=utf-8"
+// The form of a log: made visible for people, or as it is, for a file.
+const (
+	logContentType    = "text/plain; charset=utf-8"
+	rawLogContentType = "application/octet-stream"
+)
 
 func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error) {
 	run, err := a.run(ctx, in.ID)
@@ -41,8 +46,12 @@ func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error)
 	return &streamAnswer{Body: func(hc huma.Context) {
 		defer release()
 		c, ctx := humagin.Unwrap(hc), hc.Context()
-		reader := &logReader{app: a, out: newStream(hc, logContentType, in.Follow), run: run, attempt: 1}
+		out, flush := logWriter(hc, in)
+		reader := &logReader{app: a, out: out, run: run, attempt: 1}
 		err := reader.copy(ctx, in.Follow)
+		if err == nil && flush() != nil {
+			err = errGone
+		}
 		switch {
 		case err == nil || ctx.Err() != nil || errors.Is(err, errGone):
 		case !c.Writer.Written():
@@ -52,6 +61,16 @@ func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error)
 			broken(ctx)
 		}
 	}}, nil
+}
+
+// logWriter begins the answer in the form that is asked for. flush ends it.
+func logWriter(hc huma.Context, in *logsInput) (out io.Writer, flush func() error) {
+	if in.Raw {
+		humagin.Unwrap(hc).Writer.Header().Set("Content-Disposition", `attachment; filename="`+in.ID+`.log"`)
+		return newStream(hc, rawLogContentType, in.Follow), func() error { return nil }
+	}
+	visible := agentruntime.NewVisibleWriter(newStream(hc, logContentType, in.Follow))
+	return visible, visible.Flush
 }
 
 // logReader copies the log of a run, attempt after attempt:

@@ -66,6 +66,27 @@ func TestLogsWithoutFollowing(t *testing.T) {
 	require.Equal(t, "first\nsecond attempt\n", f.get(path).text, "each attempt has its own")
 }
 
+// TestLogsAreHarmless: what an agent writes does nothing to who looks at it, and can be
+// had as it is.
+func TestLogsAreHarmless(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	run := f.started()
+	f.begin(run, 1)
+	const log = "\x1b[2Jall gone\u202e\xff\n"
+	f.logs.set(infra.Ref{Run: run, Attempt: 1}, text(log))
+	path := "/v1/runs/" + string(run) + "/logs"
+	require.Equal(t, "␛[2Jall gone\ufffd\ufffd\n", f.get(path).text)
+	f.endAttempt(run, 1, infra.ReasonOK, log+"\xe2\x82")
+	f.settle(run, product.ReasonOK, "1")
+	require.Equal(t, "␛[2Jall gone\ufffd\ufffd\n\ufffd", f.get(path).text, "also from the archive")
+	raw := f.get(path + "?raw=true")
+	require.Equal(t, log+"\xe2\x82", raw.text)
+	require.Equal(t, "application/octet-stream", raw.header.Get("Content-Type"))
+	require.Equal(t, `attachment; filename="`+string(run)+`.log"`, raw.header.Get("Content-Disposition"))
+	require.Equal(t, "nosniff", raw.header.Get("X-Content-Type-Options"))
+}
+
 // TestFollowLogs follows a run from before its first container through a log
 // that breaks off and a second attempt to the end.
 func TestFollowLogs(t *testing.T) {
