@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -128,13 +129,24 @@ func (l *logReader) step(ctx context.Context, follow bool) error {
 	if l.run.Attempts[i].Reason == "" {
 		return l.live(ctx, follow)
 	}
-	if log := l.run.Attempts[i].Log; log != nil {
+	if log := l.kept(i); log != nil {
 		if err := l.archive(ctx, *log); err != nil {
 			return err
 		}
 	}
 	l.attempt, l.sent = l.attempt+1, 0
 	return nil
+}
+
+// kept is the log that is kept of an attempt; nil: none. Older records have only one,
+// which is that of the last attempt that ended.
+func (l *logReader) kept(i int) *product.Blob {
+	attempts := l.run.Attempts
+	older := !slices.ContainsFunc(attempts, func(a product.Attempt) bool { return a.Log != nil })
+	if last := i == len(attempts)-1 || attempts[i+1].Reason == ""; older && last {
+		return l.run.Log
+	}
+	return attempts[i].Log
 }
 
 // live sends the log of a container. A log that is not there (yet, or any more)
