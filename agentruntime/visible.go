@@ -2,6 +2,7 @@ package agentruntime
 
 import (
 	"io"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -21,7 +22,7 @@ func NewVisibleWriter(w io.Writer) *VisibleWriter { return &VisibleWriter{w: w} 
 
 // Write implements io.Writer.
 func (v *VisibleWriter) Write(p []byte) (int, error) {
-	data := append(v.rest, p...)
+	data := slices.Concat(v.rest, p)
 	out := make([]byte, 0, len(data))
 	for len(data) > 0 {
 		r, n := utf8.DecodeRune(data)
@@ -30,7 +31,7 @@ func (v *VisibleWriter) Write(p []byte) (int, error) {
 		}
 		out, data = utf8.AppendRune(out, visible(r)), data[n:]
 	}
-	v.rest = append([]byte(nil), data...)
+	v.rest = data
 	if len(out) > 0 {
 		if _, err := v.w.Write(out); err != nil {
 			return 0, err

@@ -145,16 +145,23 @@ func (c *crowd) requirePositions(t *testing.T) {
 	}
 }
 
-// killWorkers kills a worker every five seconds and starts the next one.
+// killWorkers kills a worker every five seconds and starts the next one. On a busy
+// machine a worker needs longer than that to begin: then it is killed with the first
+// thing that it has done.
 func (c *crowd) killWorkers(t *testing.T, done <-chan struct{}) {
 	for {
-		worker := c.StartWorker(t)
-		select {
-		case <-done:
-			return
-		case <-time.After(5 * time.Second):
-			worker.Kill()
+		worker, created := c.StartWorker(t), c.Jobs.Created()
+		for wait := 5 * time.Second; wait > 0; {
+			select {
+			case <-done:
+				return
+			case <-time.After(wait):
+			}
+			if wait = 0; c.Jobs.Created() == created && created < crowdOrgs*c.each {
+				wait = 100 * time.Millisecond
+			}
 		}
+		worker.Kill()
 	}
 }
 
@@ -170,7 +177,7 @@ func (c *crowd) untilEnded(t *testing.T) {
 			}
 		}
 		return true
-	}, 4*time.Minute, 300*time.Millisecond, "all end")
+	}, 10*time.Minute, 300*time.Millisecond, "all end")
 }
 
 // step is a run that takes or gives back its slot, by the event log.
