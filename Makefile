@@ -25,11 +25,11 @@ TEMPORAL_HTTP_PORT ?= 7243
 
 # Without the race detector in the C of SQLite, which is translated to Go, has
 # locks of its own, and is five times as slow with it.
-TEST_FLAGS ?= -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 25m
+TEST_FLAGS ?= -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 25m -parallel 3
 
 .PHONY: help
 help: ## what there is to make
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: setup build ## start everything, show two runs, stay until Ctrl-C
@@ -49,6 +49,26 @@ lint: ## formatting, linters, determinism of workflows
 .PHONY: bench
 bench: setup build ## latency of a run against a bare Pod and a bare Job
 	@deploy/bench.sh "$(BIN)" "$(TEST_STATE)"
+
+.PHONY: bench-scale
+bench-scale: setup build ## 5000 waiting runs, and runs beside bare Jobs, on simulated nodes
+	@"$(BIN)/devcluster" down --purge --state .dev/scale/cluster
+	@DEVCLUSTER_FLAGS=--default-rates deploy/test.sh "$(BIN)" .dev/scale -run '^$$' -bench '^BenchmarkScaleThroughput' -benchtime 1x -timeout 30m ./bench
+	@"$(BIN)/devcluster" down --purge --state .dev/scale/cluster
+	@deploy/test.sh "$(BIN)" .dev/scale -run '^$$' -bench '^BenchmarkScaleWaiting' -benchtime 1x -timeout 90m ./bench
+
+.PHONY: chaos
+chaos: setup build ## 300 runs while everything is killed again and again; into docs/reliability.md
+	@AGENTMARKET_CHAOS_RUNS=$${AGENTMARKET_CHAOS_RUNS:-300} AGENTMARKET_CHAOS_RECORD=1 \
+	  deploy/test.sh "$(BIN)" "$(TEST_STATE)" -timeout 40m -v -run 'TestChaos$$' ./e2e
+
+.PHONY: failures
+failures: setup build ## provoke every failure and every attack again; into docs/failures.md, docs/security.md and infra/kube/testdata/pods
+	@AGENTMARKET_FAILURES_RECORD=1 deploy/test.sh "$(BIN)" "$(TEST_STATE)" -timeout 10m -v -run 'Test(Failures|Hostile)$$' ./e2e
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME, a minute if it is not named
+	@deploy/fuzz.sh "$${FUZZTIME:-1m}"
 
 .PHONY: golden
 golden: ## rewrite the golden files after an intended change

@@ -18,6 +18,14 @@ import (
 // BlobStore keeps the bodies of runs.
 type BlobStore interface {
 	Put(ctx context.Context, key, contentType string, body []byte) (product.Blob, error)
+	Get(ctx context.Context, b product.Blob) ([]byte, error)
+}
+
+// Sessions are what attempts told the gateway and left with it, see
+// product.SessionStore.
+type Sessions interface {
+	Reports
+	Artifacts(ctx context.Context, run ids.Run) ([]product.Artifact, error)
 }
 
 // AgentRuntime is what workflows ask of layer 4: what an agent left behind.
@@ -27,7 +35,9 @@ type AgentRuntime struct {
 	Runs    product.RunStore
 	Agents  product.AgentStore
 	Blobs   BlobStore
-	Now     func() time.Time
+	// Sessions are the gateway's.
+	Sessions Sessions
+	Now      func() time.Time
 }
 
 // CollectResultInput is an attempt that is over, and how the cluster saw its end.
@@ -95,18 +105,19 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 		end.Message = fmt.Sprintf("the run reached its budget of %s", run.Plan.Budget)
 	}
 	var output *product.Blob
-	if end.Reason == product.ReasonOK {
-		output, err = a.output(ctx, in.AttemptRef, run)
+	if end.Reason == product.ReasonOK || end.Reason == product.ReasonBudgetExhausted {
+		output, err = a.output(ctx, in, run, end.Reason)
 		var refused *refusal
 		switch {
 		case err == nil:
+		case errors.As(err, &refused) && end.Reason == product.ReasonBudgetExhausted: // then there is none
 		case errors.As(err, &refused):
 			end.Reason, end.Message = product.Reason(refused.reason), shorten(refused.message)
 		default:
 			return Verdict{}, err
 		}
 	}
-	log, err := a.archiveLog(ctx, in.AttemptRef, run.Plan.MaxLogBytes, 0)
+	log, err := a.archiveLog(ctx, in, run, 0)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -182,9 +193,14 @@ func endedByItself(reason product.Reason) bool {
 		reason == product.ReasonBudgetExhausted // a deadline, by another name
 }
 
-// output fetches, checks and stores the result of an attempt.
-func (a *AgentRuntime) output(ctx context.Context, ref AttemptRef, run product.Run) (*product.Blob, error) {
-	body, err := a.result(ctx, ref)
+// output fetches, checks and stores the result of an attempt: of one that was stopped at
+// its budget what it had left with the gateway by then.
+func (a *AgentRuntime) output(ctx context.Context, in CollectResultInput, run product.Run, reason product.Reason) (*product.Blob, error) {
+	find := a.result
+	if reason == product.ReasonBudgetExhausted {
+		find = a.partial
+	}
+	body, err := find(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -217,25 +233,82 @@ func mismatch(err error) error {
 }
 
 // result reads the body of a result from where the supervisor left it.
-func (a *AgentRuntime) result(ctx context.Context, ref AttemptRef) ([]byte, error) {
-	seen, err := a.see(ctx, ref)
-	if err != nil {
+func (a *AgentRuntime) result(ctx context.Context, in CollectResultInput) ([]byte, error) {
+	ref := in.AttemptRef
+	envelope, err := a.envelope(ctx, in)
+	switch {
+	case err != nil:
 		return nil, err
+	case envelope.Run != ref.RunID || envelope.Attempt != ref.Attempt || envelope.Outcome != agentruntime.OK:
+		return nil, invalidResult("the result envelope is not one of this attempt")
+	case envelope.Stored:
+		return a.stored(ctx, ref, envelope)
+	case envelope.Frame != "":
+		return a.framed(ctx, ref, envelope)
+	}
+	return envelope.Result, nil
+}
+
+// envelope is what the supervisor said, to the gateway or to the cluster.
+func (a *AgentRuntime) envelope(ctx context.Context, in CollectResultInput) (agentruntime.Envelope, error) {
+	if in.Outcome.Reported {
+		envelope, err := reported(ctx, a.Sessions, in.AttemptRef)
+		if fault.Is(err, fault.NotFound) {
+			err = vanished("the result vanished before it was collected")
+		}
+		return envelope, err
+	}
+	seen, err := a.see(ctx, in.AttemptRef)
+	if err != nil {
+		return agentruntime.Envelope{}, err
 	}
 	if seen.Pod == nil || seen.Pod.Terminated == nil {
-		return nil, vanished("the result vanished before it was collected")
+		return agentruntime.Envelope{}, vanished("the result vanished before it was collected")
 	}
 	envelope, err := agentruntime.ParseEnvelope([]byte(seen.Pod.Terminated.Message))
 	if err != nil {
-		return nil, invalidResult("%s", fault.From(err).Message)
+		return agentruntime.Envelope{}, invalidResult("%s", fault.From(err).Message)
 	}
-	if envelope.Run != ref.RunID || envelope.Attempt != ref.Attempt || envelope.Outcome != agentruntime.OK {
-		return nil, invalidResult("the result envelope is not one of this attempt")
+	return envelope, nil
+}
+
+// stored reads the body of a result that the gateway has.
+func (a *AgentRuntime) stored(ctx context.Context, ref AttemptRef, envelope agentruntime.Envelope) ([]byte, error) {
+	body, err := a.left(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
-	if envelope.Frame == "" {
-		return envelope.Result, nil
+	if envelope.VerifyBody(body) != nil {
+		return nil, invalidResult("the stored result is not the one that the agent ended with")
 	}
-	return a.framed(ctx, ref, envelope)
+	return agentruntime.CompactResult(body)
+}
+
+// partial reads what an attempt that was stopped had left as its result.
+func (a *AgentRuntime) partial(ctx context.Context, in CollectResultInput) ([]byte, error) {
+	body, err := a.left(ctx, in.AttemptRef)
+	if err != nil {
+		return nil, err
+	}
+	result, err := agentruntime.CompactResult(body)
+	if err != nil {
+		return nil, invalidResult("what was left is not a JSON value")
+	}
+	return result, nil
+}
+
+// left is the body that an attempt left with the gateway as its result.
+func (a *AgentRuntime) left(ctx context.Context, ref AttemptRef) ([]byte, error) {
+	artifacts, err := a.Sessions.Artifacts(ctx, ref.RunID)
+	if err != nil {
+		return nil, err
+	}
+	for _, artifact := range artifacts {
+		if artifact.Attempt == ref.Attempt && artifact.Name == product.ResultArtifact {
+			return a.Blobs.Get(ctx, artifact.Blob)
+		}
+	}
+	return nil, invalidResult("the result that the agent ended with was not stored")
 }
 
 // see reads the state of an attempt that has ended: what the watch has seen, if it

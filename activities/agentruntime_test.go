@@ -42,7 +42,7 @@ type collecting struct {
 
 func aCollector(c *cluster, run product.Run) collecting {
 	k := collecting{cluster: c, runs: newRuns(run), agents: &agents{version: product.Version{ID: "ver_1"}}, blobs: &blobs{}}
-	k.AgentRuntime = &AgentRuntime{Cluster: c, Watch: watched{}, Runs: k.runs, Agents: k.agents, Blobs: k.blobs, Now: clock}
+	k.AgentRuntime = &AgentRuntime{Cluster: c, Watch: watched{}, Runs: k.runs, Agents: k.agents, Blobs: k.blobs, Sessions: sessions{}, Now: clock}
 	return k
 }
 
@@ -52,7 +52,7 @@ func TestCollectInline(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(Verdict{Reason: product.ReasonOK}, verdict))
 
-	output, log := blobOf(OutputKey(runID), `{"a":1}`), blobOf(LogKey(runID, 1), "hello\n")
+	output, log := blobOf(OutputKey(runID), `{"a":1}`), blobOf(product.LogKey(runID, 1), timed("hello\n"))
 	want := running()
 	want.Output, want.Log = &output, &log
 	want.Attempts[0].Reason, want.Attempts[0].ExitCode, want.Attempts[0].FinishedAt = product.ReasonOK, new(0), now
@@ -101,13 +101,54 @@ func TestCollectClearsWhatEndedByItself(t *testing.T) {
 	require.Zero(t, k.cluster.observes, "the watch has seen the end")
 }
 
+// reportedInput is an end that the gateway was told of.
+var reportedInput = CollectResultInput{AttemptRef: first, Outcome: JobOutcome{
+	Reason: infra.ReasonOK, ExitCode: new(0), StartedAt: now, FinishedAt: now, Reported: true,
+}}
+
+// TestCollectReported: what the gateway was told needs no pod that has ended.
+func TestCollectReported(t *testing.T) {
+	inline, stored := okEnvelope([]byte(`{"a":1}`), ""), okEnvelope(large, "")
+	inline.StdoutBytes = 6
+	stored.Stored = true
+	result := product.Artifact{Attempt: 1, Name: product.ResultArtifact, Blob: blobOf("runs/r/artifacts/art_1", string(large))}
+	other := product.Artifact{Attempt: 2, Name: product.ResultArtifact, Blob: blobOf("runs/r/artifacts/art_2", "1")}
+	for name, tt := range map[string]struct {
+		sessions sessions
+		body     string
+		want     product.Reason
+		output   string
+	}{
+		"inline":             {sessions{report: &inline}, "", product.ReasonOK, `{"a":1}`},
+		"stored":             {sessions{report: &stored, artifacts: []product.Artifact{other, result}}, string(large), product.ReasonOK, string(large)},
+		"stored by another":  {sessions{report: &stored, artifacts: []product.Artifact{other}}, string(large), product.Reason(infra.ReasonAgentInvalidResult), ""},
+		"changed afterwards": {sessions{report: &stored, artifacts: []product.Artifact{result}}, "2", product.Reason(infra.ReasonAgentInvalidResult), ""},
+		"removed":            {sessions{}, "", product.Reason(infra.ReasonPodGone), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := aCollector(&cluster{log: "hello\n" + agentruntime.LogEnd + "\nand on\n"}, running())
+			k.Sessions = tt.sessions
+			k.blobs.bodies = map[string]string{result.Blob.Key: tt.body, other.Blob.Key: "1"}
+			verdict, err := k.CollectResult(t.Context(), reportedInput)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, verdict.Reason, verdict.Message)
+			require.Equal(t, tt.output, k.blobs.bodies[OutputKey(runID)])
+			if name == "inline" {
+				require.Equal(t, "hello\n", untimed(t, k.blobs.bodies[product.LogKey(runID, 1)]))
+				require.True(t, k.cluster.followed, "to the line that ends it")
+			}
+		})
+	}
+}
+
 func TestCollectFramed(t *testing.T) {
 	k := aCollector(&cluster{seen: ended(t, okEnvelope(large, nonce)), log: "before\n" + frames(t, large) + "after\n"}, running())
 	verdict, err := k.CollectResult(t.Context(), okInput)
 	require.NoError(t, err)
 	require.Equal(t, product.ReasonOK, verdict.Reason)
 	require.Equal(t, string(large), k.blobs.bodies[OutputKey(runID)])
-	require.Equal(t, "before\nafter\n", k.blobs.bodies[LogKey(runID, 1)], "frames are not for people")
+	kept := k.blobs.bodies[product.LogKey(runID, 1)]
+	require.Equal(t, "before\nafter\n", untimed(t, kept), "frames are not for people")
 	require.False(t, k.runs.byID[runID].Log.Truncated)
 }
 
@@ -210,10 +251,10 @@ func TestCollectFailures(t *testing.T) {
 			Outcome: JobOutcome{Reason: reason, Message: "no such file", ExitCode: new(3), StartedAt: now, FinishedAt: now}})
 		require.NoError(t, err)
 		require.Empty(t, cmp.Diff(want, verdict))
-		log := blobOf(LogKey(runID, 1), "oops\n")
+		log := blobOf(product.LogKey(runID, 1), timed("oops\n"))
 		require.Empty(t, cmp.Diff([]product.Attempt{{Number: 1, Reason: want.Reason, Message: "no such file", ExitCode: new(3),
 			CreatedAt: now, StartedAt: now, FinishedAt: now, Log: &log}}, k.runs.byID[runID].Attempts))
-		require.Equal(t, []string{LogKey(runID, 1)}, k.blobs.keys(), "the log of a failure is kept")
+		require.Equal(t, []string{product.LogKey(runID, 1)}, k.blobs.keys(), "the log of a failure is kept")
 		require.Zero(t, k.cluster.observes, "a failure has no result to look for")
 	}
 }
@@ -253,18 +294,20 @@ func TestArchiveLog(t *testing.T) {
 		want      string
 		truncated bool
 	}{
-		{"exactly the limit", &cluster{log: strings.Repeat("a", 100)}, strings.Repeat("a", 100), false},
-		{"over the limit", &cluster{log: strings.Repeat("a", 101)}, strings.Repeat("a", 100) + "\n[log truncated]\n", true},
-		{"frames do not count", &cluster{log: frames(t, large) + strings.Repeat("a", 100)}, strings.Repeat("a", 100), false},
-		{"cut by the cluster", &cluster{log: "half", breakAt: io.ErrUnexpectedEOF}, "half\n[log truncated]\n", true},
+		{"as much as is kept", &cluster{log: strings.Repeat("0123456789abcdef\n", 2)}, strings.Repeat("0123456789abcdef\n", 2), false},
+		{"more", &cluster{log: "first\n" + strings.Repeat("0123456789abcdef\n", 3) + "last\n"}, "first\n[log truncated: 51 bytes are left out here]\nlast\n", true},
+		{"one line", &cluster{log: strings.Repeat("a", 101)}, "[log truncated: 101 bytes are left out here]\n", true},
+		{"frames do not count", &cluster{log: frames(t, large) + "0123456789abcdef\n"}, "0123456789abcdef\n", false},
+		{"cut by the cluster", &cluster{log: "half", breakAt: io.ErrUnexpectedEOF}, "half\n[log truncated: it could not be read further]\n", true},
 		{"empty", &cluster{}, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := aCollector(tt.cluster, running())
 			_, err := k.CollectResult(t.Context(), failed)
 			require.NoError(t, err)
-			require.Equal(t, tt.want, k.blobs.bodies[LogKey(runID, 1)])
-			want := blobOf(LogKey(runID, 1), tt.want)
+			kept := k.blobs.bodies[product.LogKey(runID, 1)]
+			require.Equal(t, tt.want, untimed(t, kept))
+			want := blobOf(product.LogKey(runID, 1), kept)
 			want.Truncated = tt.truncated
 			require.Empty(t, cmp.Diff(&want, k.runs.byID[runID].Log))
 		})

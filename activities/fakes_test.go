@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"maps"
 	"slices"
@@ -163,11 +164,11 @@ func (m *market) AdmitRun(ctx context.Context, id ids.Run, _ time.Time, change f
 }
 
 func (m *market) SettleRun(ctx context.Context, id ids.Run, _ time.Time, change func(*product.Run) ([]*product.Event, error),
-	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
+	settle func(product.Run, marketplace.Hold, marketplace.Used) marketplace.Settlement,
 ) (product.Run, []ids.Run, error) {
 	run, err := m.runs.UpdateRun(ctx, id, change)
 	if err == nil && run.Status.Terminal() && len(m.held) > 0 && len(m.settled) == 0 {
-		m.settled = append(m.settled, settle(run, m.held[0], nil))
+		m.settled = append(m.settled, settle(run, m.held[0], marketplace.Used{}))
 	}
 	granted := m.granted
 	m.granted = nil // a slot is handed over once
@@ -261,6 +262,7 @@ func (s *named) PoliciesFor(_ context.Context, org ids.Org, team ids.Team, agent
 
 // cluster shows one pod.
 type cluster struct {
+	followed bool
 	seen     infra.Observed
 	log      string
 	breakAt  error // ends the log instead of io.EOF
@@ -292,7 +294,8 @@ func (c *cluster) Clear(context.Context, infra.Ref) error {
 	return c.err
 }
 
-func (c *cluster) Logs(context.Context, infra.Ref, infra.LogOptions) (io.ReadCloser, error) {
+func (c *cluster) Logs(_ context.Context, _ infra.Ref, opts infra.LogOptions) (io.ReadCloser, error) {
+	c.followed = opts.Follow
 	if c.logErr != nil {
 		return nil, c.logErr
 	}
@@ -300,7 +303,22 @@ func (c *cluster) Logs(context.Context, infra.Ref, infra.LogOptions) (io.ReadClo
 	if c.breakAt != nil {
 		end = brokenReader{c.breakAt}
 	}
-	return io.NopCloser(io.MultiReader(strings.NewReader(c.log), end)), nil
+	return io.NopCloser(io.MultiReader(strings.NewReader(timed(agentruntime.LogStart+"\n"+c.log)), end)), nil
+}
+
+// timed is a log as the cluster hands it out and the archive keeps it: a line each
+// nanosecond, the first of the agent now.
+func timed(text string) string {
+	var log []byte
+	i := 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, agentruntime.LogStart) {
+			i--
+		}
+		log = infra.LogPiece{At: now.Add(time.Duration(i)), First: true, Text: []byte(line)}.AppendTo(log)
+		i++
+	}
+	return string(log)
 }
 
 type brokenReader struct{ err error }
@@ -324,6 +342,35 @@ func (b *blobs) Put(_ context.Context, key, _ string, body []byte) (product.Blob
 	b.puts++
 	b.bodies[key] = string(body)
 	return blobOf(key, string(body)), nil
+}
+
+func (b *blobs) Get(_ context.Context, blob product.Blob) ([]byte, error) {
+	body, ok := b.bodies[blob.Key]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "blob_not_found", "")
+	}
+	return []byte(body), b.err
+}
+
+// sessions are what a supervisor told the gateway and left with it.
+type sessions struct {
+	report    *agentruntime.Envelope
+	artifacts []product.Artifact
+	err       error
+}
+
+func (s sessions) Report(context.Context, ids.Run, int) (json.RawMessage, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if s.report == nil {
+		return nil, fault.New(fault.NotFound, "", "")
+	}
+	return s.report.Encode()
+}
+
+func (s sessions) Artifacts(context.Context, ids.Run) ([]product.Artifact, error) {
+	return s.artifacts, s.err
 }
 
 func (b *blobs) keys() []string { return slices.Sorted(maps.Keys(b.bodies)) }

@@ -2,12 +2,15 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"agentmarket/agentruntime"
 	"agentmarket/fault"
+	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/product"
 )
@@ -19,6 +22,14 @@ type Infra struct {
 	Now     func() time.Time
 	// Watch completes the waiting activities. While it is not healthy they poll.
 	Watch infra.Watch
+	// Reports are what supervisors told the gateway.
+	Reports Reports
+}
+
+// Reports are what supervisors told the gateway of the ends of attempts, see
+// product.SessionStore.
+type Reports interface {
+	Report(ctx context.Context, run ids.Run, attempt int) (json.RawMessage, error)
 }
 
 // pollInterval is how often a waiting activity looks while nothing watches.
@@ -57,8 +68,10 @@ func sandboxFor(run product.Run, attempt int, input []byte) infra.Sandbox {
 		Agent: run.AgentID,
 		Image: p.Image, Command: p.Command, Env: p.Env, Input: input,
 		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
+		Egress:       len(p.Egress) > 0,
 		StartTimeout: p.Deadlines.Start, RunTimeout: p.Deadlines.Run, Grace: p.Deadlines.Grace,
 		AvoidNodes: run.BadNodes(),
+		Warm:       p.Warm,
 	}
 }
 
@@ -70,11 +83,16 @@ type JobOutcome struct {
 	StartedAt  time.Time    `json:"started_at,omitzero"`
 	FinishedAt time.Time    `json:"finished_at,omitzero"`
 	Node       string       `json:"node,omitempty"`
+	// Reported: by the gateway, before the cluster saw the end.
+	Reported bool `json:"reported,omitempty"`
 }
 
 // JobOutcomeFrom returns the payload of an outcome.
 func JobOutcomeFrom(o infra.Outcome) JobOutcome {
-	return JobOutcome{Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt, Node: o.Node}
+	return JobOutcome{
+		Reason: o.Reason, Message: o.Message, ExitCode: o.ExitCode, StartedAt: o.StartedAt, FinishedAt: o.FinishedAt, Node: o.Node,
+		Reported: o.Reported,
+	}
 }
 
 // AwaitJob waits for the end of an attempt without holding anything. It looks
@@ -82,6 +100,12 @@ func JobOutcomeFrom(o infra.Outcome) JobOutcome {
 // watcher (see conductor). Its StartToClose timeout is a lease: when nobody
 // completes it in time, the next attempt of the activity looks again.
 func (a *Infra) AwaitJob(ctx context.Context, in AttemptRef) (JobOutcome, error) {
+	switch outcome, err := a.reported(ctx, in); {
+	case err == nil: // the agent was faster
+		return outcome, nil
+	case !fault.Is(err, fault.NotFound):
+		return JobOutcome{}, toTemporal(err)
+	}
 	seen, err := a.look(ctx, in, activity.GetInfo(ctx).Attempt == 1)
 	if err != nil {
 		return JobOutcome{}, toTemporal(err)
@@ -90,6 +114,26 @@ func (a *Infra) AwaitJob(ctx context.Context, in AttemptRef) (JobOutcome, error)
 		return JobOutcomeFrom(verdict.Outcome), nil
 	}
 	return JobOutcome{}, a.pending(ctx)
+}
+
+// reported is what the supervisor of an attempt told the gateway of its end;
+// fault.NotFound: nothing.
+func reported(ctx context.Context, reports Reports, ref AttemptRef) (agentruntime.Envelope, error) {
+	text, err := reports.Report(ctx, ref.RunID, ref.Attempt)
+	if err != nil {
+		return agentruntime.Envelope{}, err
+	}
+	return agentruntime.ParseEnvelope(text)
+}
+
+// reported is the outcome of an attempt that told the gateway of its end;
+// fault.NotFound: it has not.
+func (a *Infra) reported(ctx context.Context, in AttemptRef) (JobOutcome, error) {
+	envelope, err := reported(ctx, a.Reports, in)
+	if err != nil {
+		return JobOutcome{}, err
+	}
+	return JobOutcomeFrom(infra.Reported(in.ref(), envelope)), nil
 }
 
 // look reads the state of an attempt that may have ended: what the watch has seen,
@@ -126,6 +170,12 @@ func (a *Infra) pending(ctx context.Context) error {
 // until every deadline had passed. It may well have ended while nobody was there
 // to look; only one that has not is given up.
 func (a *Infra) LastLook(ctx context.Context, in AttemptRef) (JobOutcome, error) {
+	switch outcome, err := a.reported(ctx, in); {
+	case err == nil:
+		return outcome, nil
+	case !fault.Is(err, fault.NotFound):
+		return JobOutcome{}, toTemporal(err)
+	}
 	seen, err := a.Cluster.Observe(ctx, in.ref())
 	if err != nil {
 		return JobOutcome{}, toTemporal(err)

@@ -18,7 +18,7 @@ import (
 )
 
 func anInfra(c *cluster, watching bool, list ...product.Run) *Infra {
-	return &Infra{Cluster: c, Runs: newRuns(list...), Now: clock, Watch: watched{healthy: watching, seen: c.seen}}
+	return &Infra{Cluster: c, Runs: newRuns(list...), Now: clock, Watch: watched{healthy: watching, seen: c.seen}, Reports: sessions{}}
 }
 
 // watched is a watch that has seen what there is in a cluster.
@@ -114,7 +114,7 @@ func TestLookAsksTheClusterLast(t *testing.T) {
 		"the watch is broken":   {seen: alive, first: true, asks: true},
 		"broken, and seen late": {seen: alive, asks: true},
 	} {
-		a := &Infra{Cluster: &cluster{err: away}, Now: clock, Watch: watched{healthy: tt.healthy, seen: tt.seen}}
+		a := &Infra{Cluster: &cluster{err: away}, Now: clock, Watch: watched{healthy: tt.healthy, seen: tt.seen}, Reports: sessions{}}
 		seen, err := a.look(t.Context(), first, tt.first)
 		require.Equal(t, tt.asks, err != nil, name)
 		if !tt.asks {
@@ -203,4 +203,23 @@ func TestDeleteJob(t *testing.T) {
 	_, err := execute[any](t, anInfra(c, true).DeleteJob, DeleteJobInput{AttemptRef: first, Grace: 7 * time.Second})
 	require.NoError(t, err)
 	require.Equal(t, []time.Duration{7 * time.Second}, c.deleted)
+}
+
+// TestAnEndThatTheGatewayWasToldOf is known before anybody looks at the cluster.
+func TestAnEndThatTheGatewayWasToldOf(t *testing.T) {
+	a := anInfra(&cluster{}, true)
+	envelope := okEnvelope([]byte(`{"a":1}`), "")
+	for name, look := range map[string]any{"AwaitJob": a.AwaitJob, "LastLook": a.LastLook} {
+		t.Run(name, func(t *testing.T) {
+			a.Reports = sessions{report: &envelope}
+			outcome, err := execute[JobOutcome](t, look, first)
+			require.NoError(t, err)
+			require.Equal(t, infra.ReasonOK, outcome.Reason)
+			require.True(t, outcome.Reported)
+
+			a.Reports = sessions{err: fault.New(fault.Unavailable, "", "away")}
+			_, err = execute[JobOutcome](t, look, first)
+			requireKind(t, err, fault.Unavailable)
+		})
+	}
 }

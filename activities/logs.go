@@ -1,10 +1,8 @@
 package activities
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -12,7 +10,6 @@ import (
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
-	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/product"
 )
@@ -28,16 +25,41 @@ func readable(ctx context.Context, err error) bool {
 		(!activity.IsActivity(ctx) || activity.GetInfo(ctx).Attempt < logTries)
 }
 
+// silent reports whether it is known that an attempt wrote nothing: the supervisor has
+// counted.
+func (a *AgentRuntime) silent(ctx context.Context, in CollectResultInput) bool {
+	ref := in.AttemptRef
+	var e agentruntime.Envelope
+	var err error
+	if in.Outcome.Reported {
+		e, err = reported(ctx, a.Sessions, ref)
+	} else {
+		seen, ok := a.Watch.Look(ref.ref())
+		if !ok || seen.Pod.Terminated == nil {
+			return false
+		}
+		e, err = agentruntime.ParseEnvelope([]byte(seen.Pod.Terminated.Message))
+	}
+	return err == nil && e.Run == ref.RunID && e.Attempt == ref.Attempt && e.StdoutBytes == 0 && e.StderrBytes == 0
+}
+
 // archiveLog keeps the log of an attempt. An attempt without a container has
-// none, nor has one whose log the cluster does not hand out. With a patience (0: none)
+// none, nor has one whose log the cluster does not hand out, or that wrote nothing. With a patience (0: none)
 // there is no other try: what was read until then is kept.
-func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int64, patience time.Duration) (*product.Blob, error) {
+func (a *AgentRuntime) archiveLog(ctx context.Context, in CollectResultInput, run product.Run, patience time.Duration) (*product.Blob, error) {
+	ref := in.AttemptRef
+	if a.silent(ctx, in) {
+		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
+	}
+	if in.Outcome.Reported {
+		patience = endingTime
+	}
 	reading, stop := ctx, func() {}
 	if patience > 0 {
 		reading, stop = context.WithTimeout(ctx, patience)
 	}
 	defer stop()
-	stream, err := a.Cluster.Logs(reading, ref.ref(), infra.LogOptions{Pod: a.podOf(ref)})
+	stream, err := a.Cluster.Logs(reading, ref.ref(), infra.LogOptions{Pod: a.podOf(ref), Follow: in.Outcome.Reported})
 	if err != nil && readable(ctx, err) {
 		return nil, err
 	}
@@ -45,21 +67,18 @@ func (a *AgentRuntime) archiveLog(ctx context.Context, ref AttemptRef, limit int
 		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
 	}
 	defer stream.Close()
-	var body bytes.Buffer
-	_, err = io.Copy(&body, io.LimitReader(agentruntime.StripFrames(stream), limit+1))
-	broken := err != nil
-	if broken && patience == 0 && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	kept, err := keepLog(stream, run.Plan.MaxLogBytes, run.CreatedAt)
+	if err != nil && patience == 0 && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fault.Wrap(fault.Unavailable, err, "read log of the attempt")
 	}
-	kept := body.Bytes()
-	truncated := broken || int64(len(kept)) > limit
-	if truncated {
-		kept = append(kept[:min(limit, int64(len(kept)))], "\n[log truncated]\n"...)
-	}
-	stored, err := a.Blobs.Put(ctx, LogKey(ref.RunID, ref.Attempt), "text/plain; charset=utf-8", kept)
-	stored.Truncated = truncated
+	stored, err := a.Blobs.Put(ctx, product.LogKey(ref.RunID, ref.Attempt), "text/plain; charset=utf-8", kept.bytes())
+	stored.Truncated = kept.truncated()
 	return &stored, err
 }
+
+// endingTime bounds how long the log of an attempt is followed that has ended, but whose
+// container may not have: to the line with which the supervisor ends it.
+const endingTime = 20 * time.Second
 
 // saveTime bounds how long a cancel is held up by keeping the log.
 const saveTime = 3 * time.Second
@@ -75,7 +94,7 @@ func (a *AgentRuntime) SaveLog(ctx context.Context, in AttemptRef) error {
 	if i := run.AttemptIndex(in.Attempt); run.Plan == nil || i < 0 || run.Attempts[i].Log != nil {
 		return nil
 	}
-	log, err := a.archiveLog(ctx, in, run.Plan.MaxLogBytes, saveTime)
+	log, err := a.archiveLog(ctx, CollectResultInput{AttemptRef: in}, run, saveTime)
 	if err != nil || log == nil {
 		return toTemporal(err)
 	}
@@ -84,9 +103,4 @@ func (a *AgentRuntime) SaveLog(ctx context.Context, in AttemptRef) error {
 		return nil, nil
 	})
 	return toTemporal(err)
-}
-
-// LogKey is where the log of an attempt is kept.
-func LogKey(run ids.Run, attempt int) string {
-	return fmt.Sprintf("runs/%s/attempts/%d/log.txt", run, attempt)
 }

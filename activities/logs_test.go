@@ -1,13 +1,21 @@
 package activities
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"agentmarket/agentruntime"
 	"agentmarket/fault"
+	"agentmarket/infra"
 	"agentmarket/product"
 )
 
@@ -19,8 +27,8 @@ func TestSaveLog(t *testing.T) {
 	kept, over := canceling, canceling
 	kept.Attempts = []product.Attempt{{Number: 1, CreatedAt: now, Log: &product.Blob{Key: "before"}}}
 	over.Status = product.StatusCanceled
-	log := blobOf(LogKey(runID, 1), "so far\n")
-	cut := blobOf(LogKey(runID, 1), "so far\n\n[log truncated]\n")
+	log := blobOf(product.LogKey(runID, 1), timed("so far\n"))
+	cut := blobOf(product.LogKey(runID, 1), timed("so far\n[log truncated: it could not be read further]\n"))
 	cut.Truncated = true
 	for name, tt := range map[string]struct {
 		run    product.Run
@@ -49,4 +57,95 @@ func TestSaveLog(t *testing.T) {
 			require.Empty(t, k.runs.events)
 		})
 	}
+}
+
+// TestSilence: where the watch has seen that the agent wrote nothing nobody asks for
+// its log.
+func TestSilence(t *testing.T) {
+	said := okEnvelope([]byte(`1`), "")
+	said.StderrBytes = 1
+	foreign := okEnvelope([]byte(`1`), "")
+	foreign.Attempt = 2
+	for name, tt := range map[string]struct {
+		watch watched
+		asked bool
+	}{
+		"nothing was written": {watched{healthy: true, seen: ended(t, okEnvelope([]byte(`1`), ""))}, false},
+		"something was":       {watched{healthy: true, seen: ended(t, said)}, true},
+		"of another attempt":  {watched{healthy: true, seen: ended(t, foreign)}, true},
+		"not seen":            {watched{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := aCollector(&cluster{log: "x\n", seen: ended(t, okEnvelope([]byte(`1`), ""))}, running())
+			k.Watch = tt.watch
+			log, err := k.archiveLog(t.Context(), CollectResultInput{AttemptRef: first}, running(), 0)
+			require.NoError(t, err)
+			require.Equal(t, tt.asked, log != nil)
+		})
+	}
+}
+
+// untimed is the text of a log that is kept.
+func untimed(t *testing.T, log string) string {
+	t.Helper()
+	var text strings.Builder
+	lines := infra.NewLogReader(strings.NewReader(log), infra.LogPosition{})
+	for {
+		piece, err := lines.Next()
+		if errors.Is(err, io.EOF) {
+			return text.String()
+		}
+		require.NoError(t, err)
+		text.Write(piece.Text)
+	}
+}
+
+func TestKeepLog(t *testing.T) {
+	var log strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&log, "line %d\n", i)
+	}
+	whole := timed(agentruntime.LogStart + "\n" + log.String())
+
+	k, err := keepLog(strings.NewReader(whole), int64(len(whole))*3, now)
+	require.NoError(t, err)
+	require.False(t, k.truncated())
+	require.Equal(t, timed(log.String()), string(k.bytes()), "as it came")
+
+	k, err = keepLog(strings.NewReader(whole), 1000, now)
+	require.NoError(t, err)
+	require.True(t, k.truncated())
+	kept := k.bytes()
+	require.LessOrEqual(t, len(kept), 1000+100)
+	lines := strings.Split(untimed(t, string(kept)), "\n")
+	require.Equal(t, "line 0", lines[0])
+	require.Equal(t, "line 999", lines[len(lines)-2])
+	require.Contains(t, untimed(t, string(kept)), "bytes are left out here")
+
+	// Who follows and has read to somewhere in what is left out gets the mark and the
+	// rest; who has read further gets what comes then.
+	for line, want := range map[int]string{500: "[log truncated: ", 998: "line 999\n"} {
+		r := infra.NewLogReader(bytes.NewReader(kept), infra.LogPosition{At: now.Add(time.Duration(line)), Line: 1, Bytes: int64(len(fmt.Sprintf("line %d\n", line)))})
+		piece, err := r.Next()
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(piece.Text), want), "%s", piece.Text)
+	}
+
+	k, err = keepLog(strings.NewReader(timed("the end\n")), 1000, now)
+	require.NoError(t, err)
+	require.Equal(t, "[log truncated: its beginning had been rotated away on the node]\nthe end\n", untimed(t, string(k.bytes())))
+}
+
+// TestKeepLogOfALongLine: a line longer than what is kept stays in its order.
+func TestKeepLogOfALongLine(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 16<<10) + "\n" // 256 KiB
+	k, err := keepLog(strings.NewReader(timed(agentruntime.LogStart+"\n"+long+"after\n")), 64<<10, now)
+	require.NoError(t, err)
+	text := untimed(t, string(k.bytes()))
+	first, rest, found := strings.Cut(text, "\n[log truncated: ")
+	require.True(t, found)
+	require.True(t, strings.HasPrefix(long, first))
+	_, rest, _ = strings.Cut(rest, "]\n")
+	require.True(t, strings.HasSuffix(long+"after\n", rest))
+	require.Greater(t, len(first)+len(rest), 32<<10)
 }

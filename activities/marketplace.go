@@ -40,7 +40,8 @@ type CheckEntitlementInput struct {
 // run may cost.
 type CheckEntitlementResult struct {
 	EntitlementID ids.Entitlement `json:"entitlement_id"`
-	// PriceID is empty and Currency is, too, where there is nothing to pay.
+	// PriceID is empty where the agent costs nothing; Currency is where models cost
+	// nothing either.
 	PriceID      ids.Price `json:"price_id,omitempty"`
 	BudgetMicros int64     `json:"budget_micros,omitempty"`
 	Currency     string    `json:"currency,omitempty"`
@@ -84,5 +85,5 @@ func (m *Marketplace) decide(ctx context.Context, in CheckEntitlementInput) (mar
 	if err != nil {
 		return marketplace.Hold{}, err
 	}
-	return claim.Admit(run, marketplace.SubjectOf(version, run.Request, m.Limits), spending, m.Policy, now)
+	return claim.Admit(run, marketplace.SubjectOf(version, run.Request, m.Limits, m.Policy), spending, m.Policy, now)
 }

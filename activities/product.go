@@ -19,6 +19,8 @@ type Product struct {
 	// everything).
 	Names    product.AgentNames
 	Policies Policies
+	// Secrets are what organizations have entrusted to the platform.
+	Secrets Secrets
 	// Bodies knows the runs that a run started.
 	Bodies product.RunBodies
 	// Settlements joins the record with the money where a run begins and ends.
@@ -32,6 +34,11 @@ type Product struct {
 	Now      func() time.Time
 }
 
+// Secrets lists those of an organization, see marketplace.SecretStore.
+type Secrets interface {
+	Secrets(ctx context.Context, org ids.Org) ([]marketplace.Secret, error)
+}
+
 // Policies find those that decide about a run: see product.PolicyStore.
 type Policies interface {
 	PoliciesFor(ctx context.Context, org ids.Org, team ids.Team, agent ids.Agent) ([]product.Policy, error)
@@ -42,7 +49,8 @@ type Policies interface {
 type ResolvePlanInput struct {
 	RunID         ids.Run         `json:"run_id"`
 	EntitlementID ids.Entitlement `json:"entitlement_id"`
-	// PriceID is empty and Currency is, too, where there is nothing to pay.
+	// PriceID and Currency are empty where there is nothing to pay, see
+	// CheckEntitlementResult.
 	PriceID      ids.Price `json:"price_id,omitempty"`
 	BudgetMicros int64     `json:"budget_micros,omitempty"`
 	Currency     string    `json:"currency,omitempty"`
@@ -70,6 +78,11 @@ type PlanSummary struct {
 	AgentAttempts int `json:"agent_attempts,omitempty"`
 	// Approval says why a person has to approve the run; empty: nobody has to.
 	Approval string `json:"approval,omitempty"`
+	// RetryWindow is product.Plan.RetryWindow, RefusalWindow how long after its creation
+	// a run may be tried again that the cluster had no room for. 0 in old histories: no
+	// bound.
+	RetryWindow   time.Duration `json:"retry_window,omitempty"`
+	RefusalWindow time.Duration `json:"refusal_window,omitempty"`
 	// Sandboxed: see infra.Ref.
 	Sandboxed bool `json:"sandboxed,omitempty"`
 	// Watched: the watch ends an attempt that does not start, and the workflow needs
@@ -88,6 +101,7 @@ func (p *Product) ResolvePlan(ctx context.Context, in ResolvePlanInput) (PlanSum
 	return PlanSummary{
 		Version: plan.Version, StartTimeout: plan.Deadlines.Start, RunTimeout: plan.Deadlines.Run,
 		Grace: plan.Deadlines.Grace, MaxAttempts: plan.MaxAttempts, AgentAttempts: plan.AgentAttempts,
+		RetryWindow: plan.RetryWindow(), RefusalWindow: plan.Deadlines.Queue,
 		Approval: plan.Approval, Sandboxed: plan.Tier == product.TierSandboxed, Watched: true,
 	}, nil
 }
@@ -132,6 +146,13 @@ func (p *Product) question(ctx context.Context, run product.Run, version product
 		return product.Question{}, err
 	}
 	q := product.Question{Agent: agent, Version: version, Request: run.Request, Limits: p.Limits, Now: p.Now()}
+	if wanted := version.Manifest.Secrets; len(wanted) > 0 {
+		have, err := p.Secrets.Secrets(ctx, run.OrgID)
+		if err != nil {
+			return product.Question{}, err
+		}
+		q.MissingSecrets = marketplace.MissingSecrets(have, wanted)
+	}
 	q.Policies, err = p.policies(ctx, run, version)
 	return q, err
 }
@@ -174,6 +195,16 @@ type RecordCancelInput struct {
 	// GraceSeconds overrides the plan's grace; nil leaves it.
 	GraceSeconds *int `json:"grace_seconds,omitempty"`
 	Force        bool `json:"force,omitempty"`
+	// At is when the workflow heard of it. Zero in old histories: now.
+	At time.Time `json:"at,omitzero"`
+}
+
+// at is when the cancel was asked for: never later than now, whatever the clocks say.
+func (in RecordCancelInput) at(now time.Time) time.Time {
+	if in.At.IsZero() || in.At.After(now) {
+		return now
+	}
+	return in.At
 }
 
 // maxGraceSeconds bounds what a signal may ask for before the plan's grace does.
@@ -195,7 +226,7 @@ func (p *Product) RecordCancel(ctx context.Context, in RecordCancelInput) (Cance
 		if in.GraceSeconds != nil {
 			c.Grace = new(time.Duration(min(max(*in.GraceSeconds, 0), maxGraceSeconds)) * time.Second)
 		}
-		event, err := r.RequestCancel(c, p.Now())
+		event, err := r.RequestCancel(c, in.at(p.Now()))
 		if fault.Is(err, fault.Conflict) {
 			return nil, nil // it has ended meanwhile; settling says how
 		}
@@ -275,8 +306,8 @@ func (p *Product) SettleRun(ctx context.Context, in SettleRunInput) (SettleRunRe
 		}
 		return append(events, r.Settle(in.Reason, in.Message, now)), nil
 	}
-	bill := func(r product.Run, h marketplace.Hold, events []marketplace.EventCharge) marketplace.Settlement {
-		return marketplace.Settle(h, r, events)
+	bill := func(r product.Run, h marketplace.Hold, used marketplace.Used) marketplace.Settlement {
+		return marketplace.Settle(h, r, used)
 	}
 	run, granted, err := p.Settlements.SettleRun(ctx, in.RunID, now, end, bill)
 	if err != nil {

@@ -47,7 +47,8 @@ func plannedRun() product.Run {
 func TestResolvePlan(t *testing.T) {
 	store := newRuns(queuedRun())
 	p := aProduct(store)
-	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 1, Watched: true}
+	want := PlanSummary{Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: 5 * time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 1, Watched: true,
+		RetryWindow: 3 * (7*time.Minute + 10*time.Second), RefusalWindow: time.Hour}
 	got, err := p.ResolvePlan(t.Context(), ResolvePlanInput{RunID: runID, EntitlementID: "ent_1"})
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(want, got))
@@ -126,6 +127,7 @@ func TestResolvePlanAsksThePolicies(t *testing.T) {
 	require.Empty(t, cmp.Diff(PlanSummary{
 		Version: "1.0.0", StartTimeout: 2 * time.Minute, RunTimeout: time.Minute, Grace: 10 * time.Second, MaxAttempts: 3, AgentAttempts: 2,
 		Approval: "the policy of the team asks for an approval of each run of acme/greeter", Watched: true,
+		RetryWindow: 4 * (3*time.Minute + 10*time.Second), RefusalWindow: time.Hour,
 	}, got))
 	require.Equal(t, ids.Org("org_acme"), store.byID[runID].Plan.PublisherID)
 
@@ -224,6 +226,26 @@ func TestRecordCancelGrace(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tt.want, order.Grace)
 			require.Equal(t, product.StatusCanceling, store.byID[runID].Status)
+		})
+	}
+}
+
+// TestRecordCancelTakesTheTimeOfTheSignal, which may have waited for the end of an
+// attempt: what came after it is not charged.
+func TestRecordCancelTakesTheTimeOfTheSignal(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		at, want time.Time
+	}{
+		{"it waited", now.Add(-time.Minute), now.Add(-time.Minute)},
+		{"clocks differ", now.Add(time.Minute), now},
+		{"an old history", time.Time{}, now},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store := newRuns(running())
+			_, err := aProduct(store).RecordCancel(t.Context(), RecordCancelInput{RunID: runID, At: tt.at})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, store.byID[runID].Cancel.SignaledAt)
 		})
 	}
 }

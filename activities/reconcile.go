@@ -28,8 +28,8 @@ type Reconcile struct {
 	Cluster   infra.Cluster
 	// Product settles what nothing else does.
 	Product *Product
-	// KeepFinished: objects of runs and attempts that have ended are left to their
-	// time to live, also of those that were to be deleted and could not be.
+	// KeepFinished: objects of attempts that have ended by themselves are left to their
+	// time to live.
 	KeepFinished bool
 	// Margin is how old something must be before anything is concluded from it: what
 	// is being made at this moment is not touched.
@@ -126,7 +126,10 @@ func (a *Reconcile) orphaned(o infra.Object, runs map[ids.Run]product.Run, now t
 	if !known {
 		return true
 	}
-	return !a.KeepFinished && !run.Needs(o.Ref.Attempt, now, a.Margin)
+	if i := run.AttemptIndex(o.Ref.Attempt); a.KeepFinished && i >= 0 && run.Attempts[i].Reason != "" && endedByItself(run.Attempts[i].Reason) {
+		return false
+	}
+	return !run.Needs(o.Ref.Attempt, now, a.Margin)
 }
 
 func runsOf(objects []infra.Object) []ids.Run {

@@ -96,11 +96,13 @@ func TestReconcileJobs(t *testing.T) {
 	retried.Attempts = []product.Attempt{{Number: 1, Reason: "node_lost", FinishedAt: ago(time.Hour)}, {Number: 2}}
 	over.Status, over.FinishedAt = product.StatusFailed, ago(time.Hour)
 	justOver.Status, justOver.FinishedAt = product.StatusSucceeded, ago(time.Second)
+	finished := over
+	finished.ID, finished.Attempts = "run_finished", []product.Attempt{{Number: 1, Reason: product.ReasonOK, FinishedAt: ago(time.Hour)}}
 	object := func(name string, run ids.Run, attempt int, age time.Duration) infra.Object {
 		return infra.Object{Kind: "Job", Name: name, UID: name, Ref: infra.Ref{Run: run, Attempt: attempt}, CreatedAt: ago(age)}
 	}
 	d := &drift{
-		runs: map[ids.Run]product.Run{goesOn.ID: goesOn, retried.ID: retried, over.ID: over, justOver.ID: justOver},
+		runs: map[ids.Run]product.Run{goesOn.ID: goesOn, retried.ID: retried, over.ID: over, justOver.ID: justOver, finished.ID: finished},
 		objects: []infra.Object{
 			object("open", goesOn.ID, 1, time.Hour),
 			object("of no attempt", goesOn.ID, 2, time.Hour),
@@ -112,20 +114,23 @@ func TestReconcileJobs(t *testing.T) {
 			object("of no run", "run_none", 1, time.Hour),
 			object("of no run yet", "run_new", 1, time.Second),
 			object("replaced", over.ID, 1, time.Hour),
+			object("finished", finished.ID, 1, time.Hour),
 		},
 	}
 	a, _, _ := reconciling(d, running())
 	done, err := a.ReconcileJobs(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{"of no attempt", "of an earlier attempt", "of an ended run", "of no run", "replaced"}, d.removed)
-	require.Equal(t, Reconciled{Checked: 10, Found: 5, Mended: 4}, done)
-	require.Equal(t, 5, d.found[PartOrphanJobs])
+	require.Equal(t, []string{"of no attempt", "of an earlier attempt", "of an ended run", "of no run", "replaced", "finished"}, d.removed)
+	require.Equal(t, Reconciled{Checked: 11, Found: 6, Mended: 5}, done)
+	require.Equal(t, 6, d.found[PartOrphanJobs])
 
-	// Finished Jobs that are to stay do; those of nobody go.
+	// Jobs of processes that ended by themselves stay where they are to; what was given
+	// up, and may never end, goes.
 	a.KeepFinished, d.removed = true, nil
 	_, err = a.ReconcileJobs(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{"of no run"}, d.removed)
+	require.NotContains(t, d.removed, "finished")
+	require.Len(t, d.removed, 5)
 }
 
 func TestReconcileRuns(t *testing.T) {

@@ -107,7 +107,8 @@ func nextStep(r product.Rollout, samples map[ids.Version]product.OrgSamples, now
 	if r.Stage == len(r.Stages)-1 {
 		action = "rollout.complete"
 	}
-	return step{action, func(r *product.Rollout) error { return r.Advance(now) }}
+	from := r.Stage
+	return step{action, func(r *product.Rollout) error { return r.Advance(from, now) }}
 }
 
 // view says where a rollout stands and when to look at it again.

@@ -111,7 +111,7 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time,
 			if r.Plan == nil {
 				return marketplace.Hold{}, fault.New(fault.Conflict, "", "the run has no plan")
 			}
-			subject := marketplace.SubjectOf(version, r.Request, p.Limits)
+			subject := marketplace.SubjectOf(version, r.Request, p.Limits, p.Policy)
 			subject.Timeout = r.Plan.Deadlines.Run
 			hold, err := claim.Admit(r, subject, spending, p.Policy, now)
 			if err == nil {

@@ -119,10 +119,7 @@ func (w *Webhooks) Deliver(ctx context.Context, in DeliveryRef) (DeliverResult, 
 
 // try sends the message once.
 func (w *Webhooks) try(ctx context.Context, e product.Endpoint, d product.Delivery) (product.DeliveryTry, product.WebhookAnswer) {
-	try := product.DeliveryTry{Number: 1, At: w.Now()}
-	if n := len(d.Tries); n > 0 {
-		try.Number = d.Tries[n-1].Number + 1
-	}
+	try := product.DeliveryTry{Number: d.NextTry(), At: w.Now()}
 	answer, err := w.Sender.Send(ctx, e, d)
 	try.Duration, try.StatusCode = w.Now().Sub(try.At), answer.StatusCode
 	switch {

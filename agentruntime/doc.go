@@ -81,13 +81,14 @@
 //	\x1eagentmarket-result <nonce> end 2
 //
 // [ReadFrames] finds them in a log, [Envelope.VerifyBody] compares size and
-// SHA-256, [StripFrames] removes them for people. Since the supervisor removes
-// the byte 0x1e from the agent's own output, an agent can neither forge a frame
-// nor hide a line as one.
+// SHA-256. Who shows a log to people leaves such lines out. The first line of a log
+// is one, too, [LogStart]: it tells a whole log from one that has lost its beginning.
+// Since the supervisor removes the byte 0x1e from the agent's own output, an agent can
+// neither forge a frame nor hide a line as one.
 //
 // # Versions
 //
 // Manifest.APIVersion and Envelope.V name the version of the contract. Within
 // one version nothing is removed or redefined. The manifest fields tools,
-// secrets and egress say what an agent asks for; nothing grants it yet.
+// secrets and egress say what an agent asks for; of these egress is granted so far.
 package agentruntime

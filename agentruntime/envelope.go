@@ -45,8 +45,10 @@ type Envelope struct {
 	// ResultSize and ResultSHA256 (hex) describe the result, inline or framed.
 	ResultSize   int    `json:"result_size,omitempty"`
 	ResultSHA256 string `json:"result_sha256,omitempty"`
+	// Stored says that the gateway has the result.
+	Stored bool `json:"stored,omitempty"`
 	// Frame is the nonce of the frames in the container's log that hold the
-	// result, 32 hex digits. Empty: inline, or no result.
+	// result, 32 hex digits. Empty: inline, with the gateway, or no result.
 	Frame string `json:"frame,omitempty"`
 
 	// StdoutBytes and StderrBytes count what the agent wrote.
@@ -61,8 +63,8 @@ var (
 )
 
 // SetResult describes body in the envelope and takes it in if it is small
-// enough. If it is not, SetResult returns false and the caller writes frames
-// under a nonce that it puts into Frame.
+// enough. If it is not, SetResult returns false and the caller stores the result with
+// the gateway, or writes frames under a nonce that it puts into Frame.
 func (e *Envelope) SetResult(body []byte) (inline bool) {
 	sum := sha256.Sum256(body)
 	e.ResultSize, e.ResultSHA256 = len(body), hex.EncodeToString(sum[:])
@@ -71,6 +73,20 @@ func (e *Envelope) SetResult(body []byte) (inline bool) {
 		return true
 	}
 	return false
+}
+
+// Conclusive reports whether the envelope is the whole truth about the end of the
+// attempt. Of other ends the cluster may know more: of a signal, that it was the
+// kernel's; of a SIGTERM, whose it was.
+func (e Envelope) Conclusive() bool {
+	switch e.Outcome {
+	case OK, AgentNoResult, AgentInvalidResult:
+		return true
+	case AgentError:
+		return e.ExitCode != nil
+	default:
+		return false
+	}
 }
 
 // VerifyBody reports whether body, read from frames, is the result that the
@@ -109,7 +125,7 @@ func (e Envelope) Validate() error {
 	if e.Outcome == OK {
 		e.validateResult(&f)
 	} else {
-		f.check(len(e.Result) == 0 && e.ResultSize == 0 && e.ResultSHA256 == "" && e.Frame == "", "/result",
+		f.check(len(e.Result) == 0 && e.ResultSize == 0 && e.ResultSHA256 == "" && e.Frame == "" && !e.Stored, "/result",
 			"must be absent unless the outcome is %s", OK)
 	}
 	if len(f) > 0 {
@@ -122,9 +138,10 @@ func (e Envelope) validateResult(f *findings) {
 	f.check(e.ExitCode != nil && *e.ExitCode == 0, "/exit_code", "must be 0 when the outcome is %s", OK)
 	f.between(int64(e.ResultSize), 1, MaxResultBytes, "/result_size")
 	f.check(hexSHA256.MatchString(e.ResultSHA256), "/result_sha256", "must be a SHA-256 in lower-case hex")
-	if e.Frame != "" {
-		f.check(hexNonce.MatchString(e.Frame), "/frame", "must be 32 lower-case hex digits")
-		f.check(len(e.Result) == 0, "/result", "must be absent beside a frame")
+	f.check(!e.Stored || e.Frame == "", "/frame", "must be absent where the result is stored")
+	if e.Frame != "" || e.Stored {
+		f.check(e.Stored || hexNonce.MatchString(e.Frame), "/frame", "must be 32 lower-case hex digits")
+		f.check(len(e.Result) == 0, "/result", "must be absent beside a frame, or where it is stored")
 		return
 	}
 	f.check(len(e.Result) <= MaxInlineBytes && e.VerifyBody(e.Result) == nil, "/result",

@@ -3,8 +3,6 @@ package agentruntime_test
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -58,14 +56,6 @@ func ExampleReadFrames() {
 	}
 	fmt.Println(got.Outcome, len(body), err)
 	// Output: ok 5002 <nil>
-}
-
-func ExampleStripFrames() {
-	var log bytes.Buffer
-	log.WriteString("working\n")
-	_ = agentruntime.WriteFrames(&log, "00112233445566778899aabbccddeeff", []byte(`{}`))
-	_, _ = io.Copy(os.Stdout, agentruntime.StripFrames(&log))
-	// Output: working
 }
 
 func ExampleLaunch_Args() {

@@ -17,6 +17,14 @@ const FrameByte = '\x1e'
 // FrameMarker begins every frame line.
 const FrameMarker = "\x1eagentmarket-result "
 
+// LogStart is the first line of a container's log. A log that does not begin with it
+// has lost its beginning.
+const LogStart = FrameMarker + "start"
+
+// LogEnd is the last line of the log of an attempt that has a gateway: what comes after
+// it is not the agent's. It tells a whole log of a container that is still ending.
+const LogEnd = FrameMarker + "end"
+
 const (
 	// frameChunk is how much of a body is in one frame. Its base64 and the
 	// marker make less than 8 KiB: container runtimes split lines at 16 KiB.

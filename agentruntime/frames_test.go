@@ -76,75 +76,15 @@ func TestReadFramesRefusesDamage(t *testing.T) {
 	require.Error(t, agentruntime.WriteFrames(io.Discard, "nonce", nil))
 }
 
-func TestStripFrames(t *testing.T) {
-	frames := framed(t, []byte(strings.Repeat("body", 5000)))
-	for in, want := range map[string]string{
-		"":                                "",
-		"a\nb":                            "a\nb",
-		"a\n" + frames + "b\n":            "a\nb\n",
-		frames:                            "",
-		frames[:len(frames)-1]:            "",
-		"a" + frames[:50] + "\nb":         "a" + frames[:50] + "\nb",
-		"\x1e":                            "\x1e",
-		"\x1eagent":                       "\x1eagent",
-		"x\n\x1eagentmarket\ny":           "x\n\x1eagentmarket\ny",
-		"\x1e" + agentruntime.FrameMarker: "\x1e" + agentruntime.FrameMarker,
-	} {
-		for _, wrap := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.DataErrReader, iotest.HalfReader} {
-			got, err := io.ReadAll(agentruntime.StripFrames(wrap(strings.NewReader(in))))
-			require.NoError(t, err)
-			require.Equal(t, want, string(got), "%.40q", in)
-		}
-	}
-	_, err := io.ReadAll(agentruntime.StripFrames(iotest.ErrReader(io.ErrClosedPipe)))
-	require.ErrorIs(t, err, io.ErrClosedPipe)
-}
-
-func TestStripFramesDoesNotWaitForNewlines(t *testing.T) {
-	r, w := io.Pipe()
-	stripped := agentruntime.StripFrames(r)
-	go func() { _, _ = w.Write([]byte("50 %")) }()
-	buffer := make([]byte, 16)
-	n, err := stripped.Read(buffer) // would block if it waited
-	require.NoError(t, err)
-	require.Equal(t, "50 %", string(buffer[:n]))
-}
-
 func FuzzFrames(f *testing.F) {
 	frames := framed(f, []byte(strings.Repeat("body", 3000)))
-	f.Add([]byte(frames), uint8(7))
-	f.Add([]byte("a\n"+frames[:9000]+"\nb"), uint8(1))
-	f.Add([]byte(agentruntime.FrameMarker+someNonce+" 0 AAAA\n"+agentruntime.FrameMarker+someNonce+" end 1\n"), uint8(3))
-	f.Fuzz(func(t *testing.T, log []byte, chunk uint8) {
+	f.Add([]byte(frames))
+	f.Add([]byte("a\n" + frames[:9000] + "\nb"))
+	f.Add([]byte(agentruntime.FrameMarker + someNonce + " 0 AAAA\n" + agentruntime.FrameMarker + someNonce + " end 1\n"))
+	f.Fuzz(func(t *testing.T, log []byte) {
 		body, err := agentruntime.ReadFrames(bytes.NewReader(log), someNonce)
 		if err == nil {
 			require.LessOrEqual(t, len(body), agentruntime.MaxResultBytes)
 		}
-		// Stripping is the same however the bytes arrive, and equals its
-		// definition: drop the lines that begin with the marker.
-		var want strings.Builder
-		for line := range strings.Lines(string(log)) {
-			if !strings.HasPrefix(line, agentruntime.FrameMarker) {
-				want.WriteString(line)
-			}
-		}
-		got, err := io.ReadAll(agentruntime.StripFrames(&chunks{log, int(chunk)%64 + 1}))
-		require.NoError(t, err)
-		require.Equal(t, want.String(), string(got))
 	})
-}
-
-// chunks is a reader that returns n bytes at a time.
-type chunks struct {
-	rest []byte
-	n    int
-}
-
-func (c *chunks) Read(p []byte) (int, error) {
-	if len(c.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(len(p), c.n)], c.rest)
-	c.rest = c.rest[n:]
-	return n, nil
 }

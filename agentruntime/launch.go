@@ -27,6 +27,14 @@ type Launch struct {
 	// DiskLimit is disk_mib in bytes. It only tells an agent that filled its
 	// disk from a node whose disk is full; 0 means not known.
 	DiskLimit int64
+	// Gateway is the base URL of the gateway, TokenFile the file with the pod's token
+	// for it; empty: the agent has none.
+	Gateway, TokenFile string
+	// Egress says that the agent may connect to hosts, through the gateway.
+	Egress bool
+	// Warm is how long the supervisor waits for a run that adopts its pod. Then Run,
+	// Attempt and RunTimeout come with the Adoption. 0: they are known.
+	Warm time.Duration
 	// Command is the agent's program and its arguments.
 	Command []string
 
@@ -41,12 +49,13 @@ const CgroupDir = "/sys/fs/cgroup"
 // Args returns the arguments of the supervisor's binary: "run", flags, "--" and
 // the agent's command. It is the only place that spells the flags for a pod.
 func (l Launch) Args() []string {
-	args := []string{"run",
-		"--run-id=" + string(l.Run),
-		"--attempt=" + strconv.Itoa(l.Attempt),
-		"--run-timeout=" + l.RunTimeout.String(),
-		"--grace=" + l.Grace.String(),
+	args := []string{"run"}
+	if l.Warm > 0 {
+		args = append(args, "--warm="+l.Warm.String())
+	} else {
+		args = append(args, "--run-id="+string(l.Run), "--attempt="+strconv.Itoa(l.Attempt), "--run-timeout="+l.RunTimeout.String())
 	}
+	args = append(args, "--grace="+l.Grace.String())
 	add := func(name, value string) {
 		if value != "" && value != "0" {
 			args = append(args, "--"+name+"="+value)
@@ -54,6 +63,11 @@ func (l Launch) Args() []string {
 	}
 	add("max-result", strconv.Itoa(l.MaxResult))
 	add("disk-limit", strconv.FormatInt(l.DiskLimit, 10))
+	add("gateway", l.Gateway)
+	add("token-file", l.TokenFile)
+	if l.Egress {
+		args = append(args, "--egress")
+	}
 	add("input", l.InputFile)
 	add("work-dir", l.WorkDir)
 	add("output", l.OutputFile)
@@ -71,9 +85,13 @@ func ParseLaunch(args []string, usage io.Writer) (Launch, error) {
 	f.StringVar((*string)(&l.Run), "run-id", "", "identifier of the run")
 	f.IntVar(&l.Attempt, "attempt", 1, "number of the attempt, from 1")
 	f.DurationVar(&l.RunTimeout, "run-timeout", 300*time.Second, "how long the agent may run")
+	f.DurationVar(&l.Warm, "warm", 0, "how long to wait for a run; 0: it is given by the flags")
 	f.DurationVar(&l.Grace, "grace", 10*time.Second, "time from SIGTERM to SIGKILL")
 	f.IntVar(&l.MaxResult, "max-result", MaxResultBytes, "largest result in bytes")
 	f.Int64Var(&l.DiskLimit, "disk-limit", 0, "the agent's disk limit in bytes, 0 if not known")
+	f.StringVar(&l.Gateway, "gateway", "", "base URL of the gateway; empty: there is none")
+	f.StringVar(&l.TokenFile, "token-file", "", "file with the pod's token for the gateway")
+	f.BoolVar(&l.Egress, "egress", false, "the agent may connect to hosts, through the gateway")
 	f.StringVar(&l.InputFile, "input", InputFile, "file with the input")
 	f.StringVar(&l.WorkDir, "work-dir", WorkDir, "writable work directory")
 	f.StringVar(&l.OutputFile, "output", OutputFile, "file in which the agent may leave its result")
@@ -113,12 +131,20 @@ func (l Launch) WithDefaults() Launch {
 // fault.Invalid.
 func (l Launch) Validate() error {
 	var f findings
-	f.check(ids.Valid(ids.PrefixRun, string(l.Run)), "run-id", "must identify a run")
+	if l.Warm == 0 {
+		f.check(ids.Valid(ids.PrefixRun, string(l.Run)), "run-id", "must identify a run")
+	} else {
+		f.check(l.Run == "", "run-id", "must not be given to a supervisor that waits for its run")
+		f.check(l.Warm > 0 && l.Gateway != "", "warm", "must be positive and come with a gateway")
+	}
 	f.between(int64(l.Attempt), 1, MaxAttempt, "attempt")
 	f.check(l.RunTimeout > 0, "run-timeout", "must be positive")
 	f.check(l.Grace >= 0, "grace", "must not be negative")
 	f.between(int64(l.MaxResult), 1, MaxResultBytes, "max-result")
 	f.check(l.DiskLimit >= 0, "disk-limit", "must not be negative")
+	f.check(l.Gateway == "" || validGateway(l.Gateway), "gateway", "must be http:// or https://, a host and a port, and nothing else")
+	f.check((l.Gateway == "") == (l.TokenFile == ""), "token-file", "must come with a gateway")
+	f.check(!l.Egress || l.Gateway != "", "egress", "must come with a gateway")
 	f.check(len(l.Command) > 0 && l.Command[0] != "", "command", "must name a program")
 	for i, item := range l.Command {
 		f.check(!strings.ContainsRune(item, 0), "command", "item %d must not contain a NUL", i)

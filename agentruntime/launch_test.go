@@ -19,6 +19,7 @@ func TestLaunchRoundTrip(t *testing.T) {
 		{Run: someRun, Attempt: 3, RunTimeout: time.Hour, Grace: 1500 * time.Millisecond, MaxResult: 100, DiskLimit: 64 << 20,
 			Command: []string{"sh", "-c", "echo --", "--", "--attempt=9"}, InputFile: "/in", WorkDir: "/w", OutputFile: "/w/o",
 			TerminationLog: "/t", CgroupDir: "/c"},
+		{Run: someRun, Attempt: 1, RunTimeout: time.Second, Gateway: "http://10.0.0.1:3100", TokenFile: "/token", Egress: true, Command: []string{"/hello"}},
 	} {
 		args := l.Args()
 		require.Equal(t, "run", args[0])
@@ -40,6 +41,7 @@ func TestParseLaunchRefuses(t *testing.T) {
 		{run, "--grace=-1s", "--", "/hello"},
 		{run, "--max-result=9999999", "--", "/hello"},
 		{run, "--disk-limit=-1", "--", "/hello"},
+		{run, "--egress", "--", "/hello"},
 		{run, "--nonsense", "--", "/hello"},
 		{run, "--", "/hello", "a\x00b"},
 	} {

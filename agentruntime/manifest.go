@@ -29,6 +29,8 @@ const (
 	MaxTools         = 64
 	MaxSecrets       = 32
 	MaxEgress        = 64
+	MaxModels        = 16
+	MaxModelName     = 100
 	MaxHostLength    = 253
 )
 
@@ -64,21 +66,23 @@ type Manifest struct {
 	// bytes.
 	Env map[string]string `json:"env,omitempty"`
 
-	// Tools, Secrets and Egress are the permissions that the agent asks for.
-	// Buyers see them and must consent. Nothing grants them yet: an agent has
-	// no network, no secret and no tool, whatever its manifest says. No list
-	// has an entry twice.
+	// Tools, Models, Secrets and Egress are the permissions that the agent asks for.
+	// Buyers see them and must consent. The gateway has what the plan of a run grants of
+	// them. No list has an entry twice.
 
 	// Tools are names of tools: at most 64, each matches
 	// ^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?$.
 	Tools []string `json:"tools,omitempty"`
+	// Models are names of language models of the platform: at most 16, each of 1 to 100
+	// letters, digits and inner ._:/- .
+	Models []string `json:"models,omitempty"`
 	// Secrets are names of secrets of the buyer: at most 32, each matches
 	// ^[A-Z][A-Z0-9_]{0,63}$.
 	Secrets []string `json:"secrets,omitempty"`
 	// Egress are hosts to connect to: at most 64. A host is a lower-case DNS
 	// name of two labels or more, never an address. "*." before it means every
-	// name below it and not the name itself; ":PORT" after it means that port
-	// only.
+	// name below it and not the name itself; ":PORT" after it means that port,
+	// otherwise it is 443.
 	Egress []string `json:"egress,omitempty"`
 }
 
@@ -134,7 +138,7 @@ func DefaultTimeouts() Timeouts {
 // matches names without regard to case; a contract should not.
 var manifestKeys = map[string][]string{
 	"": {"api_version", "name", "version", "summary", "command", "input_schema",
-		"output_schema", "resources", "timeouts", "retry", "env", "tools", "secrets", "egress"},
+		"output_schema", "resources", "timeouts", "retry", "env", "tools", "models", "secrets", "egress"},
 	"/resources": {"cpu_millis", "memory_mib", "disk_mib"},
 	"/timeouts":  {"run_seconds", "start_seconds", "grace_seconds"},
 	"/retry":     {"max_attempts"},
@@ -165,7 +169,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if m.MaxAttempts() == 1 {
 		m.Retry = nil
 	}
-	for _, list := range []*[]string{&m.Tools, &m.Secrets, &m.Egress} {
+	for _, list := range []*[]string{&m.Tools, &m.Models, &m.Secrets, &m.Egress} {
 		if len(*list) == 0 {
 			*list = nil
 		}

@@ -13,8 +13,11 @@ const (
 	AgentOOM           Outcome = "agent_oom"            // killed by the kernel at its memory limit
 	AgentDisk          Outcome = "agent_disk"           // failed while its disk was full
 	DeadlineExceeded   Outcome = "deadline_exceeded"    // stopped when its run time was over
-	ConfigError        Outcome = "config_error"         // its command does not exist or cannot be started
-	PlatformError      Outcome = "platform_error"       // not the agent's doing
+	// BudgetExhausted: stopped because the run reached its budget. It is the gateway's
+	// word only.
+	BudgetExhausted Outcome = "budget_exhausted"
+	ConfigError     Outcome = "config_error"   // its command does not exist or cannot be started
+	PlatformError   Outcome = "platform_error" // not the agent's doing
 	// Terminated: stopped by SIGTERM to the container. The supervisor cannot
 	// know who wanted it: a cancel, a drained node, or the agent itself, which
 	// may signal its container's first process. The reader decides by what it
@@ -33,6 +36,7 @@ type ExitCode int
 const (
 	ExitOK            ExitCode = 0
 	ExitAgentError    ExitCode = 1
+	ExitBudget        ExitCode = 116 // of no supervisor
 	ExitAgentDisk     ExitCode = 117
 	ExitAgentOOM      ExitCode = 118
 	ExitTerminated    ExitCode = 119
@@ -56,6 +60,7 @@ func Outcomes() []OutcomeRow {
 	return []OutcomeRow{
 		{ExitOK, OK, "the agent exited 0 and left a valid result"},
 		{ExitAgentError, AgentError, "the agent exited with another code or died of a signal"},
+		{ExitBudget, BudgetExhausted, "the run reached its budget"},
 		{ExitAgentDisk, AgentDisk, "the agent failed while its disk was full"},
 		{ExitAgentOOM, AgentOOM, "the agent was killed at its memory limit"},
 		{ExitTerminated, Terminated, "the container was told to stop"},

@@ -10,6 +10,7 @@ import (
 
 var (
 	toolPattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?$`)
+	modelPattern  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._:/-]*[A-Za-z0-9])?$`)
 	secretPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
 	// hostPattern ends in a label that begins with a letter: no address does,
 	// in whatever notation.
@@ -21,6 +22,8 @@ var (
 func (m Manifest) validatePermissions(f *findings) {
 	validateNames(f, "/tools", m.Tools, MaxTools, ValidTool,
 		"must be 1 to 128 lower-case letters, digits and inner dots, underscores, slashes and hyphens")
+	validateNames(f, "/models", m.Models, MaxModels, ValidModel,
+		"must be 1 to 100 letters, digits and inner dots, underscores, colons, slashes and hyphens")
 	validateNames(f, "/secrets", m.Secrets, MaxSecrets, ValidSecret,
 		"must be 1 to 64 upper-case letters, digits and underscores, a letter first")
 	validateNames(f, "/egress", m.Egress, MaxEgress, ValidEgress,
@@ -29,6 +32,9 @@ func (m Manifest) validatePermissions(f *findings) {
 
 // ValidTool reports whether a manifest may name a tool like this.
 func ValidTool(name string) bool { return toolPattern.MatchString(name) }
+
+// ValidModel is ValidTool for models.
+func ValidModel(name string) bool { return len(name) <= MaxModelName && modelPattern.MatchString(name) }
 
 // ValidSecret is ValidTool for secrets.
 func ValidSecret(name string) bool { return secretPattern.MatchString(name) }

@@ -32,6 +32,10 @@ func TestPermissionNames(t *testing.T) {
 			"": false, strings.Repeat("a", 129): false, "Search": false, "/search": false, "search/": false,
 			"a b": false, "a\n": false, "größe": false,
 		},
+		"models": {
+			"a": true, "gpt-5.2": true, "vendor/Model_1:large": true, strings.Repeat("a", 100): true,
+			"": false, strings.Repeat("a", 101): false, "-a": false, "a/": false, "a b": false, "a*": false, "a\n": false,
+		},
 		"secrets": {
 			"A": true, "GITHUB_TOKEN": true, "A1": true, "A" + strings.Repeat("_", 63): true,
 			"": false, "A" + strings.Repeat("_", 64): false, "_A": false, "1A": false, "token": false, "A-B": false, "A\n": false,
@@ -67,6 +71,8 @@ func TestPermissionLists(t *testing.T) {
 	for _, tt := range []struct{ field, value, pointer string }{
 		{"tools", list(64, "t%d"), ""},
 		{"tools", list(65, "t%d"), "/tools"},
+		{"models", list(16, "m%d"), ""},
+		{"models", list(17, "m%d"), "/models"},
 		{"secrets", list(32, "S%d"), ""},
 		{"secrets", list(33, "S%d"), "/secrets"},
 		{"egress", list(64, "h%d.example.com"), ""},
@@ -90,7 +96,7 @@ func TestPermissionLists(t *testing.T) {
 func TestEmptyPermissionsAreAbsent(t *testing.T) {
 	want, err := agentruntime.ParseManifest([]byte(smallest))
 	require.NoError(t, err)
-	for _, field := range []string{"tools", "secrets", "egress"} {
+	for _, field := range []string{"tools", "models", "secrets", "egress"} {
 		for _, value := range []string{`[]`, `null`} {
 			got, err := agentruntime.ParseManifest([]byte(with(field, value)))
 			require.NoError(t, err)

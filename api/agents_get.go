@@ -63,7 +63,7 @@ func (a *app) describeUse(ctx context.Context, agent product.Agent, claim market
 	subject := marketplace.Subject{}
 	switch {
 	case err == nil:
-		subject = marketplace.SubjectOf(version, product.Request{}, a.Limits)
+		subject = marketplace.SubjectOf(version, product.Request{}, a.Limits, a.Policy)
 		body.Version, body.Permissions = version.Number, permissionsBodyOf(subject.Permissions)
 	case !isNotFound(err): // what is missing is a preview, or a channel that is gone
 		return err

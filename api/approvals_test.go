@@ -94,6 +94,10 @@ func TestApproveWithAnotherInput(t *testing.T) {
 	original, err := f.server.Bodies.OriginalInput(t.Context(), run)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"prompt":"hello"}`, string(original))
+
+	again := f.requireStatus(http.StatusOK, f.send(http.MethodPost, path+"/approve", `{"input":{"prompt":"be kind"}}`, admin))
+	require.Equal(t, got["approval"], again["approval"])
+	f.requireCode(http.StatusConflict, "not_waiting", f.send(http.MethodPost, path+"/approve", `{"input":{"prompt":"be rude"}}`, admin))
 }
 
 // Four eyes: not the person, with whichever key, and not the key.

@@ -29,8 +29,14 @@ var ofTheSeller = map[string]bool{"delete-review": true}
 var absentAnyway = map[string]string{
 	"schedule-job": "smoke_test_disabled",
 	"get-output":   "output_not_ready",
+	"get-artifact": "artifact_not_found",
 	"get-plan":     "plan_not_ready",
 	"get-receipt":  "receipt_not_ready",
+
+	// The run asked nobody about anything; and somebody may have removed the server before.
+	"approve-tool-call":           "tool_approval_not_found",
+	"deny-tool-call":              "tool_approval_not_found",
+	"delete-platform-tool-server": "tool_server_not_found",
 
 	"get-installation": "installation_not_found", // the publisher runs its own agent as it is
 }
@@ -66,7 +72,7 @@ var bodies = map[string]func(*tenant) string{
 	"create-rollout":        fixed(`{"version":"1.0.0","from":"0.9.0","channel":"canary","stages":[{"percent":10}]}`),
 	"pause-rollout":         fixed(""),
 	"resume-rollout":        fixed(""),
-	"advance-rollout":       fixed(""),
+	"advance-rollout":       fixed(`{"stage":1}`),
 	"rollback-rollout":      fixed(`{"reason":"It does not greet."}`),
 	"put-review":            fixed(review),
 	"set-installation":      fixed(`{"version":"1.0.0"}`),
@@ -87,6 +93,7 @@ var bodies = map[string]func(*tenant) string{
 	"create-webhook":        fixed(webhook),
 	"change-webhook":        fixed(`{"disabled":false}`),
 	"rotate-webhook-secret": fixed(""),
+	"put-secret":            fixed(`{"value":"s3cr3t"}`),
 	"test-webhook":          fixed(""),
 	"redeliver":             fixed(""),
 
@@ -112,8 +119,14 @@ var bodies = map[string]func(*tenant) string{
 	"set-member-limits":    fixed(limits),
 	"set-agent-limits":     fixed(limits),
 	"set-platform-limits":  fixed(limits),
+	"run-doctor":           fixed(""),
 	"set-quota":            fixed(limits),
 	"set-publisher-limits": fixed(limits),
+
+	"set-tool-server":          fixed(toolServer),
+	"set-platform-tool-server": fixed(toolServer),
+	"approve-tool-call":        fixed(""),
+	"deny-tool-call":           fixed(""),
 }
 
 const (
@@ -123,6 +136,8 @@ const (
 	review = `{"version":"1.0.0","rating":4,"title":"It greets"}`
 	policy = `{"max_run_seconds":86400}`
 	limits = `{"concurrent_runs":1000}`
+
+	toolServer = `{"url":"https://tools.example.com/mcp"}`
 
 	webhook = `{"url":"https://hooks.example.com/agentmarket"}`
 )

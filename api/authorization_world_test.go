@@ -85,6 +85,8 @@ func (w *world) people(of *tenant) {
 	of.values["webhooks/id"] = textAt(w.must(http.MethodPost, organization+"/webhooks", webhook, of.owner), "webhook", "id")
 	test := w.must(http.MethodPost, organization+"/webhooks/"+of.values["webhooks/id"]+"/test", "", of.owner)
 	of.values["delivery"] = textAt(test, "id")
+	of.values["secret"] = "TOKEN"
+	w.must(http.MethodPut, organization+"/secrets/TOKEN", `{"value":"s3cr3t"}`, of.owner)
 }
 
 func (w *world) agent(of *tenant) {
@@ -105,6 +107,7 @@ func (w *world) agent(of *tenant) {
 // money buys the seller's agent, and runs and reviews it.
 func (w *world) money(of *tenant) {
 	const agent = "/v1/agents/seller/greeter"
+	of.values["artifact"] = "report.txt"
 	of.values["month"], of.values["scope"] = "2026-11", "month"
 	paid := w.must(http.MethodPost, "/v1/platform/organizations/"+of.org.Name+"/credits", credit, w.byOperator)
 	of.values["transactions/id"] = textAt(paid, "id")
@@ -124,6 +127,9 @@ func (w *world) bounds(of *tenant) {
 	for _, path := range []string{organization, team, organization + "/agents/" + of.org.Name + "/greeter"} {
 		w.must(http.MethodPut, path+"/policy", `{}`, of.owner)
 	}
+	of.values["server"], of.values["approval"] = "desk", string(ids.New[ids.ToolApproval](ids.PrefixToolApproval))
+	w.must(http.MethodPut, organization+"/tool-servers/desk", toolServer, of.owner)
+	w.must(http.MethodPut, "/v1/platform/tool-servers/desk", toolServer, w.byOperator)
 }
 
 // caller is a person in a role, whose own second key is the key of the tenant; or

@@ -81,7 +81,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 	version, err := a.version(ctx, agent, claim, asked.Version)
 	switch {
 	case err == nil:
-		subject = marketplace.SubjectOf(version, request, a.Limits)
+		subject = marketplace.SubjectOf(version, request, a.Limits, a.Policy)
 		if len(asked.Input) > 0 {
 			err = launch.CheckInput(version, asked.Input)
 		}
@@ -92,7 +92,7 @@ func (a *app) estimateRun(ctx context.Context, in *estimateInput) (*estimateAnsw
 		return nil, err
 	}
 	subject.UserID = requestOf(ctx).caller.UserID
-	spending, err := a.launcher.Spending(ctx, claim, subject.UserID)
+	spending, err := a.launcher.Spending(ctx, claim, subject, subject.UserID)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ type changeBody struct {
 	Widens         bool             `json:"widens" doc:"It asks for more: a consent is needed."`
 	ToolsAdded     []string         `json:"tools_added,omitempty"`
 	ToolsRemoved   []string         `json:"tools_removed,omitempty"`
+	ModelsAdded    []string         `json:"models_added,omitempty"`
+	ModelsRemoved  []string         `json:"models_removed,omitempty"`
 	SecretsAdded   []string         `json:"secrets_added,omitempty"`
 	SecretsRemoved []string         `json:"secrets_removed,omitempty"`
 	EgressAdded    []string         `json:"egress_added,omitempty"`
@@ -30,6 +32,7 @@ type envelopeChange struct {
 func changeBodyOf(c product.PermissionChange) changeBody {
 	body := changeBody{
 		Widens: c.Widens(), ToolsAdded: c.ToolsAdded, ToolsRemoved: c.ToolsRemoved,
+		ModelsAdded: c.ModelsAdded, ModelsRemoved: c.ModelsRemoved,
 		SecretsAdded: c.SecretsAdded, SecretsRemoved: c.SecretsRemoved, EgressAdded: c.EgressAdded, EgressRemoved: c.EgressRemoved,
 	}
 	for _, e := range c.Envelope {

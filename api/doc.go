@@ -15,8 +15,8 @@
 //	  ▼
 //	body of runs_bodies.go, agents.go, …   or   problem of problem.go
 //
-// Every answer that is no success is a problem document (RFC 9457). One table,
-// statusOf, turns kinds of faults into statuses; codes.go lists the codes.
+// Every answer that is no success is a problem document (RFC 9457). Package httpfault
+// turns kinds of faults into statuses; codes.go lists the codes.
 //
 // What belongs to another organization does not exist: 404, never 403.
 //

@@ -34,16 +34,18 @@ type eventsBody struct {
 
 type eventBody struct {
 	Seq     int64     `json:"seq" doc:"From 1, without gaps within the run."`
-	Type    string    `json:"type" doc:"created, planned, attempt_created, attempt_started, attempt_ended, cancel_requested, ended. The set may grow." example:"attempt_started"`
+	Type    string    `json:"type" doc:"created, planned, attempt_created, attempt_started, attempt_ended, cancel_requested, ended; of the agent itself agent_progress, agent_note; of its connections egress_began, egress_ended, egress_refused. The set may grow." example:"attempt_started"`
 	At      time.Time `json:"at"`
 	Attempt int       `json:"attempt,omitempty"`
 	Message string    `json:"message,omitempty"`
+	// Data of an agent's own events is of any shape.
+	Data json.RawMessage `json:"data,omitempty" doc:"What the agent gave along: any JSON value. With agent_progress {\"percent\": 0 to 100, \"data\": …}; with egress_… host, port, address, outcome, sent_bytes, received_bytes and duration_ms, as far as they are known."`
 }
 
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 func eventBodyOf(e product.Event) eventBody {
-	return eventBody{Seq: e.Seq, Type: string(e.Type), At: e.At.UTC(), Attempt: e.Attempt, Message: e.Message}
+	return eventBody{Seq: e.Seq, Type: string(e.Type), At: e.At.UTC(), Attempt: e.Attempt, Message: e.Message, Data: e.Data}
 }
 
 func (a *app) getEvents(ctx context.Context, in *eventsInput) (*streamAnswer, error) {

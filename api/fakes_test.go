@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"io"
 	"sync"
 	"time"
@@ -273,4 +274,11 @@ type away struct{}
 
 func (away) Identify(context.Context, string) (marketplace.Identity, error) {
 	return marketplace.Identity{}, fault.New(fault.Unavailable, "", "dial 10.0.0.9: refused")
+}
+
+// sealing is a vault whose seals anybody opens.
+type sealing struct{}
+
+func (sealing) Seal(value []byte, place string) ([]byte, error) {
+	return []byte(place + ": " + base64.StdEncoding.EncodeToString(value)), nil
 }

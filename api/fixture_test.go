@@ -55,8 +55,8 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 		timer: &timetable{},
 	}
 	f.server = api.Server{
-		Marketplace: f.market, Agents: f.agents, Channels: db.Agents(), Names: db.Agents(), Runs: db.Runs(), Bodies: db.Runs(), Control: db.Product(),
-		Engine: f.engine, Schedules: f.timer, Logs: f.logs, Blobs: f.blobs, Images: f.images,
+		Marketplace: f.market, Agents: f.agents, Channels: db.Agents(), Names: db.Agents(), Runs: db.Runs(), Bodies: db.Runs(), Artifacts: db.Runs(), Control: db.Product(), ToolApprovals: db.Runs(),
+		Engine: f.engine, Schedules: f.timer, Logs: f.logs, Blobs: f.blobs, Vault: sealing{}, Images: f.images,
 		Policy: marketplace.DefaultPolicy(), Limits: product.DefaultLimits(),
 		Log: slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: f.clock.now, Version: "v1.2.3", NamespaceOf: func(infra.Ref) string { return "agentmarket-runs" },
@@ -185,7 +185,7 @@ func (f *fixture) begin(id ids.Run, attempt int) {
 // endAttempt records the end of an attempt, with its archived log.
 func (f *fixture) endAttempt(id ids.Run, attempt int, reason infra.Reason, log string) {
 	f.update(id, func(r *product.Run) []*product.Event {
-		blob := f.blobs.put(fmt.Sprintf("log-%s-%d", id, attempt), log)
+		blob := f.blobs.put(product.LogKey(id, attempt), timed(log))
 		event := r.AttemptEnded(attempt, product.End{Reason: product.Reason(reason), ExitCode: new(0), Log: &blob}, now)
 		r.Log = &blob
 		return []*product.Event{event}

@@ -22,6 +22,7 @@ type healthBody struct {
 type readyBody struct {
 	Status string            `json:"status" example:"ready"`
 	Checks map[string]string `json:"checks" doc:"ok for each dependency, by name."`
+	Tiers  map[string]string `json:"tiers,omitempty" doc:"What the doctor found of each tier: ok, or why it is refused. The server is ready all the same."`
 }
 
 func (a *app) routeHealth() {
@@ -56,7 +57,14 @@ func (a *app) routeHealth() {
 			}
 			return nil, p
 		}
-		return &readyAnswer{readyBody{Status: "ready", Checks: ready}}, nil
+		body := readyBody{Status: "ready", Checks: ready}
+		for tier, detail := range a.Limits.Tiers.Detail() {
+			if body.Tiers == nil {
+				body.Tiers = map[string]string{}
+			}
+			body.Tiers[string(tier)] = detail
+		}
+		return &readyAnswer{body}, nil
 	})
 }
 

@@ -101,6 +101,7 @@ type checkBody struct {
 // permissionsBody is what a version asks of its buyer.
 type permissionsBody struct {
 	Tools      []string `json:"tools"`
+	Models     []string `json:"models"`
 	Secrets    []string `json:"secrets"`
 	Egress     []string `json:"egress" doc:"Hosts to connect to."`
 	CPUMillis  int64    `json:"cpu_millis"`
@@ -112,7 +113,7 @@ type permissionsBody struct {
 
 func permissionsBodyOf(p product.Permissions) *permissionsBody {
 	return &permissionsBody{
-		Tools: textsOf(p.Tools), Secrets: textsOf(p.Secrets), Egress: textsOf(p.Egress),
+		Tools: textsOf(p.Tools), Models: textsOf(p.Models), Secrets: textsOf(p.Secrets), Egress: textsOf(p.Egress),
 		CPUMillis: p.CPUMillis, MemoryMiB: p.MemoryMiB, DiskMiB: p.DiskMiB, RunSeconds: p.RunSeconds,
 		Words: marketplace.DescribePermissions(p),
 	}

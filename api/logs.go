@@ -19,9 +19,11 @@ import (
 )
 
 type logsInput struct {
-	ID     string `path:"id" doc:"The run."`
-	Follow bool   `query:"follow" doc:"Go on until the run has ended."`
-	Raw    bool   `query:"raw" doc:"The bytes as the agent wrote them, to save: they may do harm in a terminal. Otherwise control characters, marks of direction and bytes that are no UTF-8 are replaced by what can be seen."`
+	ID         string `path:"id" doc:"The run."`
+	Follow     bool   `query:"follow" doc:"Go on until the run has ended, or the attempt that is asked for."`
+	Attempt    int    `query:"attempt" minimum:"1" maximum:"100" doc:"The log of this attempt alone."`
+	Timestamps bool   `query:"timestamps" doc:"Each line begins with the time at which it was written. Logs of runs before this was kept have none."`
+	Raw        bool   `query:"raw" doc:"The bytes as the agent wrote them, to save: they may do harm in a terminal. Otherwise control characters, marks of direction and bytes that are no UTF-8 are replaced by what can be seen."`
 }
 
 // The form of a log: made visible for people, or as it is, for a file.
@@ -48,7 +50,7 @@ func (a *app) getLogs(ctx context.Context, in *logsInput) (*streamAnswer, error)
 		defer release()
 		c, ctx := humagin.Unwrap(hc), hc.Context()
 		out, flush := logWriter(hc, in)
-		reader := &logReader{app: a, out: out, run: run, attempt: 1}
+		reader := &logReader{app: a, out: out, timestamps: in.Timestamps, run: run, attempt: max(1, in.Attempt), only: in.Attempt > 0}
 		err := reader.copy(ctx, in.Follow)
 		if err == nil && flush() != nil {
 			err = errGone
@@ -77,16 +79,19 @@ func logWriter(hc huma.Context, in *logsInput) (out io.Writer, flush func() erro
 // logReader copies the log of a run, attempt after attempt:
 //
 //	attempt lives ──► live log ──ends or breaks──► look at the record again
-//	attempt ended ──► what its archive has beyond the bytes that were sent ──► next attempt
+//	attempt ended ──► what its archive has beyond what was sent ──► next attempt
 //	run ended     ──► done
 //
 // An attempt that was canceled has in its archive what it wrote until then.
 type logReader struct {
 	*app
-	out     io.Writer
+	out        io.Writer
+	timestamps bool
+
 	run     product.Run
-	attempt int   // the one that is read
-	sent    int64 // bytes of its log that were sent
+	attempt int               // the one that is read
+	only    bool              // no other one is
+	sent    infra.LogPosition // what of its log was sent
 }
 
 // copy returns nil when the log is complete, or, unless it follows, when there
@@ -99,6 +104,8 @@ func (l *logReader) copy(ctx context.Context, follow bool) error {
 		}
 		over := l.attempt > len(l.run.Attempts)
 		switch {
+		case l.only && l.attempt != attemptBefore:
+			return nil
 		case over && l.run.Status.Terminal(), !follow && (over || l.attempt == attemptBefore):
 			return nil
 		case l.run.Status.Terminal() && l.attempt == attemptBefore:
@@ -134,7 +141,7 @@ func (l *logReader) step(ctx context.Context, follow bool) error {
 			return err
 		}
 	}
-	l.attempt, l.sent = l.attempt+1, 0
+	l.attempt, l.sent = l.attempt+1, infra.LogPosition{}
 	return nil
 }
 
@@ -154,7 +161,7 @@ func (l *logReader) kept(i int) *product.Blob {
 func (l *logReader) live(ctx context.Context, follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	log, err := l.Logs.Logs(ctx, l.run.Ref(l.attempt), infra.LogOptions{Follow: follow})
+	log, err := l.Logs.Logs(ctx, l.run.Ref(l.attempt), infra.LogOptions{Follow: follow, Since: l.sent.At})
 	switch {
 	case fault.Is(err, fault.NotFound), follow && fault.Is(err, fault.Unavailable):
 		return nil
@@ -162,10 +169,28 @@ func (l *logReader) live(ctx context.Context, follow bool) error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	defer log.Close()
+	quiet := &quietLog{r: log, timer: time.AfterFunc(quietTime, cancel)}
+	defer quiet.timer.Stop()
 	if follow {
 		go l.cancelWhenEnded(ctx, cancel, l.run.ID, l.attempt)
 	}
-	return l.send(agentruntime.StripFrames(log))
+	return l.send(quiet, "[log truncated: its beginning has been rotated away on the node]\n")
+}
+
+// quietTime is after how long a log that says nothing is opened again: a kubelet may
+// follow a file that was put aside, and would say nothing any more.
+const quietTime = 10 * time.Second
+
+// quietLog puts off a timer with everything that it reads.
+type quietLog struct {
+	r     io.Reader
+	timer *time.Timer
+}
+
+func (q *quietLog) Read(p []byte) (int, error) {
+	n, err := q.r.Read(p)
+	q.timer.Reset(quietTime)
+	return n, err
 }
 
 // drainTime is what the log of an attempt that has ended gets to end by itself.
@@ -191,9 +216,6 @@ func (a *app) cancelWhenEnded(ctx context.Context, cancel context.CancelFunc, id
 // archive sends what the archive has beyond what was sent live. An archive that
 // was removed has nothing.
 func (l *logReader) archive(ctx context.Context, b product.Blob) error {
-	if l.sent > 0 && b.Truncated && l.sent >= b.Size {
-		return nil
-	}
 	log, err := l.Blobs.Reader(ctx, b.Key)
 	if fault.Is(err, fault.NotFound) {
 		return nil
@@ -202,28 +224,59 @@ func (l *logReader) archive(ctx context.Context, b product.Blob) error {
 		return fmt.Errorf("open archived log: %w", err)
 	}
 	defer log.Close()
-	return l.send(log)
+	if b.Timed() {
+		return l.send(log, "")
+	}
+	if _, err := io.Copy(clientWriter{l.out}, log); errors.Is(err, errGone) {
+		return err
+	}
+	return nil
 }
 
 // errGone is the error of a client that does not take the answer any more.
 var errGone = errors.New("the client is gone")
 
-// send copies a log without the part of it that was sent before.
-func (l *logReader) send(log io.Reader) error {
-	if _, err := io.CopyN(io.Discard, log, l.sent); err != nil {
-		return nil //nolint:nilerr // shorter than what was sent: there is nothing new in it
+// clientWriter marks the errors of a client.
+type clientWriter struct{ w io.Writer }
+
+func (c clientWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errGone, err)
 	}
-	piece := make([]byte, 16<<10)
-	for {
-		n, err := log.Read(piece)
-		if n > 0 {
-			if _, writeErr := l.out.Write(piece[:n]); writeErr != nil {
-				return fmt.Errorf("%w: %w", errGone, writeErr)
+	return n, err
+}
+
+// send copies what of a log was not sent before. Its end, or a break that the next
+// step mends, is no error. beheaded is said of a log that has lost its beginning.
+func (l *logReader) send(log io.Reader, beheaded string) error {
+	lines, out := infra.NewLogReader(log, l.sent), clientWriter{l.out}
+	var text []byte
+	for begins := l.sent.Line == 0; ; begins = false {
+		piece, err := lines.Next()
+		if err == nil {
+			if begins && lines.Beheaded() {
+				text = append(text, beheaded...)
 			}
-			l.sent += int64(n)
+			if piece.First && l.timestamps {
+				text = append(piece.At.UTC().AppendFormat(text, infra.LogTime), ' ')
+			}
+			text = append(text, piece.Text...)
+			if lines.More() && len(text) < logBatch {
+				continue
+			}
+		}
+		if len(text) > 0 {
+			if _, err := out.Write(text); err != nil {
+				return err
+			}
+			l.sent, text = lines.Position(), text[:0]
 		}
 		if err != nil {
-			return nil //nolint:nilerr // the end, or a break that the next step mends
+			return nil //nolint:nilerr // see above
 		}
 	}
 }
+
+// logBatch is how much of a log is sent at once, where there is so much.
+const logBatch = 16 << 10

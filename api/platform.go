@@ -7,4 +7,6 @@ func (a *app) routePlatform() {
 	a.routePlatformBilling()
 	a.routePlatformPolicies()
 	a.routePlatformLimits()
+	a.routeDoctor()
+	a.routePlatformToolServers()
 }

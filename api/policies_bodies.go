@@ -18,6 +18,7 @@ type PolicyRules struct {
 	DefaultQueueSeconds int64          `json:"default_queue_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"For callers who name none."`
 	Tier                string         `json:"tier,omitempty" enum:"standard,sandboxed" doc:"The least isolation."`
 	Tools               []string       `json:"tools,omitzero" maxItems:"200" doc:"Tools that versions may ask for; search/* is all that begin with search/. Absent or null: all; []: none." example:"[\"search/*\"]"`
+	Models              []string       `json:"models,omitzero" maxItems:"200" doc:"Models that versions may ask for; small-* is all that begin with small-. Absent or null: all; []: none." example:"[\"small-*\"]"`
 	Secrets             []string       `json:"secrets,omitzero" maxItems:"200" doc:"Secrets that versions may ask for. Absent or null: all; []: none." example:"[\"GITHUB_TOKEN\"]"`
 	Egress              []string       `json:"egress,omitzero" maxItems:"200" doc:"Hosts that versions may ask for, as in manifests. Absent or null: all; []: none." example:"[\"*.example.com:443\"]"`
 	Modes               []string       `json:"modes,omitzero" maxItems:"2" enum:"async,sync" doc:"How runs may be started. sync: the caller keeps the connection open. Absent or null: both."`
@@ -26,6 +27,7 @@ type PolicyRules struct {
 	KeepInputSeconds    int64          `json:"keep_input_seconds,omitempty" minimum:"1" maximum:"315360000" doc:"How long the input is kept after the end of a run. Absent: for good."`
 	KeepOutputSeconds   int64          `json:"keep_output_seconds,omitempty" minimum:"1" maximum:"315360000" doc:"How long the output is kept."`
 	KeepLogSeconds      int64          `json:"keep_log_seconds,omitempty" minimum:"1" maximum:"315360000" doc:"How long the log is kept."`
+	Warm                int            `json:"warm,omitempty" minimum:"1" maximum:"20" doc:"Keeps pods ready for the next runs of a version that runs, as far as the platform allows. Each serves one run."`
 }
 
 type resourcesRule struct {
@@ -53,9 +55,9 @@ func (a *app) policy(scope product.PolicyScope, r PolicyRules) (product.Policy, 
 		MaxResources: r.MaxResources.resources(), DefaultResources: r.DefaultResources.resources(),
 		MaxRun: seconds(r.MaxRunSeconds), MaxQueue: seconds(r.MaxQueueSeconds),
 		DefaultRun: seconds(r.DefaultRunSeconds), DefaultQueue: seconds(r.DefaultQueueSeconds),
-		Tier: product.Tier(r.Tier), Tools: r.Tools, Secrets: r.Secrets, Egress: r.Egress,
+		Tier: product.Tier(r.Tier), Tools: r.Tools, Models: r.Models, Secrets: r.Secrets, Egress: r.Egress,
 		Modes: modesOf[product.Mode](r.Modes), ApprovalAgents: r.ApprovalAgents,
-		KeepInput: seconds(r.KeepInputSeconds), KeepOutput: seconds(r.KeepOutputSeconds), KeepLog: seconds(r.KeepLogSeconds),
+		KeepInput: seconds(r.KeepInputSeconds), KeepOutput: seconds(r.KeepOutputSeconds), KeepLog: seconds(r.KeepLogSeconds), Warm: r.Warm,
 	}
 	if r.ApprovalAbove != nil {
 		var err error
@@ -74,9 +76,9 @@ func policyBodyOf(p product.Policy, agent string) policyBody {
 			MaxResources: resourcesRuleOf(p.MaxResources), DefaultResources: resourcesRuleOf(p.DefaultResources),
 			MaxRunSeconds: inSeconds(p.MaxRun), MaxQueueSeconds: inSeconds(p.MaxQueue),
 			DefaultRunSeconds: inSeconds(p.DefaultRun), DefaultQueueSeconds: inSeconds(p.DefaultQueue),
-			Tier: string(p.Tier), Tools: p.Tools, Secrets: p.Secrets, Egress: p.Egress,
+			Tier: string(p.Tier), Tools: p.Tools, Models: p.Models, Secrets: p.Secrets, Egress: p.Egress,
 			Modes: modesOf[string](p.Modes), ApprovalAbove: amountBodyOrNil(p.ApprovalAbove), ApprovalAgents: p.ApprovalAgents,
-			KeepInputSeconds: inSeconds(p.KeepInput), KeepOutputSeconds: inSeconds(p.KeepOutput), KeepLogSeconds: inSeconds(p.KeepLog),
+			KeepInputSeconds: inSeconds(p.KeepInput), KeepOutputSeconds: inSeconds(p.KeepOutput), KeepLogSeconds: inSeconds(p.KeepLog), Warm: p.Warm,
 		},
 	}
 	if p.Scope.Kind == product.ScopeTeam {

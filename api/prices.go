@@ -192,7 +192,7 @@ func (a *app) cancelPrice(ctx context.Context, in *priceInput) (*emptyAnswer, er
 
 // costLineBody is a part of what a run cost.
 type costLineBody struct {
-	Kind     string     `json:"kind" doc:"run, run_time, event; budget_cap takes back what is over the budget." example:"run_time"`
+	Kind     string     `json:"kind" doc:"run, run_time, event, model (quantity: its tokens); budget_cap takes back what is over the budget." example:"run_time"`
 	Event    string     `json:"event,omitempty"`
 	Quantity int64      `json:"quantity" example:"42"`
 	Amount   amountBody `json:"amount"`

@@ -14,21 +14,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"agentmarket/fault"
+	"agentmarket/httpfault"
 )
-
-// statusOf is the one table from kinds of faults to HTTP.
-var statusOf = map[fault.Kind]int{
-	fault.Invalid:         http.StatusUnprocessableEntity,
-	fault.Unauthenticated: http.StatusUnauthorized,
-	fault.PaymentRequired: http.StatusPaymentRequired,
-	fault.Forbidden:       http.StatusForbidden,
-	fault.NotFound:        http.StatusNotFound,
-	fault.Conflict:        http.StatusConflict,
-	fault.TooLarge:        http.StatusRequestEntityTooLarge,
-	fault.RateLimited:     http.StatusTooManyRequests,
-	fault.Unavailable:     http.StatusServiceUnavailable,
-	fault.Internal:        http.StatusInternalServerError,
-}
 
 // problem is the body of every answer that is no success: a problem document
 // (RFC 9457) with the members that this API adds.
@@ -54,14 +41,6 @@ type fieldProblem struct {
 	Message string `json:"message"`
 }
 
-const (
-	problemTypes       = "https://agentmarket.dev/problems/"
-	problemContentType = "application/problem+json"
-	// retryAfterSeconds is told with 503: a dependency that is away is seldom
-	// back sooner.
-	retryAfterSeconds = 2
-)
-
 // newProblem returns a problem that no kind of fault describes.
 func newProblem(status int, code, detail string) *problem {
 	title := http.StatusText(status)
@@ -69,7 +48,7 @@ func newProblem(status int, code, detail string) *problem {
 		title = entry.title
 	}
 	return &problem{
-		Type: problemTypes + code, Title: title, Status: status, Detail: detail, Code: code,
+		Type: httpfault.Types + code, Title: title, Status: status, Detail: detail, Code: code,
 		headers: http.Header{},
 	}
 }
@@ -78,7 +57,7 @@ func newProblem(status int, code, detail string) *problem {
 func (p *problem) Error() string             { return p.Code + ": " + p.Detail }
 func (p *problem) GetStatus() int            { return p.Status }
 func (p *problem) GetHeaders() http.Header   { return p.headers }
-func (p *problem) ContentType(string) string { return problemContentType }
+func (p *problem) ContentType(string) string { return httpfault.ContentType }
 
 // with sets a header of the answer.
 func (p *problem) with(header, value string) *problem {
@@ -96,7 +75,7 @@ func problemFrom(err error) *problem {
 		return &p
 	}
 	f := fault.From(err)
-	status, known := statusOf[f.Kind]
+	status, known := httpfault.Status(f.Kind)
 	if !known {
 		f, status = fault.New(fault.Internal, "", ""), http.StatusInternalServerError
 	}
@@ -104,7 +83,7 @@ func problemFrom(err error) *problem {
 	switch f.Kind {
 	case fault.Unavailable:
 		p = newProblem(status, string(fault.Unavailable), "a part of the platform does not answer at the moment; try again").
-			with("Retry-After", strconv.Itoa(retryAfterSeconds))
+			with("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
 	case fault.Internal:
 		p = newProblem(status, string(fault.Internal), "something unforeseen happened; it was logged under the request_id")
 	case fault.Unauthenticated:
@@ -135,7 +114,7 @@ func (a *app) fail(c *gin.Context, err error) {
 	p := a.problem(c.Request.Context(), err)
 	header := c.Writer.Header()
 	maps.Copy(header, p.headers)
-	header.Set("Content-Type", problemContentType)
+	header.Set("Content-Type", httpfault.ContentType)
 	c.Writer.WriteHeader(p.Status)
 	_ = writeJSON(c.Writer, p) // a client that has left
 	c.Abort()

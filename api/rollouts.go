@@ -51,6 +51,15 @@ type (
 		ID        string `path:"id" example:"rol_01jd3m0f9zq4x8v5c7n2b6k1ta"`
 		Body      *rolloutReason
 	}
+	advanceRequest struct {
+		Stage int `json:"stage" minimum:"1" maximum:"20" doc:"The stage that you see it in, from 1: who is slower than another caller advances nothing." example:"1"`
+	}
+	advanceRolloutInput struct {
+		Publisher string `path:"publisher" maxLength:"40" example:"acme"`
+		Name      string `path:"name" maxLength:"40" example:"greeter"`
+		ID        string `path:"id" example:"rol_01jd3m0f9zq4x8v5c7n2b6k1ta"`
+		Body      advanceRequest
+	}
 	createdRollout struct {
 		Location string `header:"Location" doc:"The rollout."`
 		Body     rolloutBody
@@ -85,6 +94,16 @@ func (a *app) routeRollouts() {
 }
 
 func (a *app) routeRolloutSteps(path string) {
+	handle(a, route{
+		id: "advance-rollout", method: http.MethodPost, path: path + "/advance", tag: tagPublishing,
+		action: marketplace.ActRolloutsManage, summary: "Begin the next stage of a rollout now",
+		description: "After the last stage the rollout is completed: the channel points at the new version. " +
+			"A rollout that is in another stage than you see stays there.",
+		problems: []string{"agent_not_found", "rollout_not_found", "rollout_state", "rollout_stage"},
+	}, func(ctx context.Context, in *advanceRolloutInput) (*rolloutAnswer, error) {
+		return a.changeRollout(ctx, rolloutInput{in.Publisher, in.Name, in.ID}, "rollout.advance",
+			func(r *product.Rollout) error { return r.Advance(in.Body.Stage-1, a.Now()) })
+	})
 	for _, step := range []struct {
 		name, summary, description string
 		do                         func(*product.Rollout, string, time.Time) error
@@ -98,11 +117,6 @@ func (a *app) routeRolloutSteps(path string) {
 			"resume", "Go on with a rollout that is paused",
 			"Its stage lasts as much longer as it was paused. A second call changes nothing.",
 			func(r *product.Rollout, _ string, now time.Time) error { return r.Resume(now) },
-		},
-		{
-			"advance", "Begin the next stage of a rollout now",
-			"After the last stage the rollout is completed: the channel points at the new version.",
-			func(r *product.Rollout, _ string, now time.Time) error { return r.Advance(now) },
 		},
 		{
 			"rollback", "Roll back",
@@ -121,7 +135,7 @@ func (a *app) routeRolloutSteps(path string) {
 			if in.Body != nil {
 				why = in.Body.Reason
 			}
-			return a.changeRollout(ctx, in, "rollout."+step.name, func(r *product.Rollout) error { return step.do(r, why, a.Now()) })
+			return a.changeRollout(ctx, rolloutInput{in.Publisher, in.Name, in.ID}, "rollout."+step.name, func(r *product.Rollout) error { return step.do(r, why, a.Now()) })
 		})
 	}
 }
@@ -252,8 +266,8 @@ func (a *app) getRollout(ctx context.Context, in *rolloutInput) (*rolloutAnswer,
 }
 
 // changeRollout stores a change; the relay wakes the workflow of the rollout.
-func (a *app) changeRollout(ctx context.Context, in *changeRolloutInput, action string, change func(*product.Rollout) error) (*rolloutAnswer, error) {
-	agent, rollout, err := a.ownRollout(ctx, rolloutInput{in.Publisher, in.Name, in.ID})
+func (a *app) changeRollout(ctx context.Context, in rolloutInput, action string, change func(*product.Rollout) error) (*rolloutAnswer, error) {
+	agent, rollout, err := a.ownRollout(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -126,18 +126,25 @@ func TestRolloutSteps(t *testing.T) {
 	is(step("pause", `{"reason":"for lunch"}`), "paused", "for lunch", 1)
 	is(step("pause", ""), "paused", "for lunch", 1)
 	is(step("resume", ""), "running", "", 1)
-	is(step("advance", ""), "running", "", 2)
+	f.requireCode(http.StatusConflict, "rollout_stage", step("advance", `{"stage":2}`))
+	is(step("advance", `{"stage":1}`), "running", "", 2)
+	f.requireCode(http.StatusConflict, "rollout_stage", step("advance", `{"stage":1}`))
+	for _, bad := range []string{`{}`, `{"stage":0}`, `{"stage":21}`} {
+		f.requireCode(http.StatusUnprocessableEntity, "request_invalid", step("advance", bad), "/stage")
+	}
+	f.requireCode(http.StatusUnprocessableEntity, "request_invalid", step("advance", `{"stage":2,"reason":"x"}`), "/reason")
 	require.EqualValues(t, 10, f.get(rollouts + "/" + id).json(t)["percent"])
 	f.requireCode(http.StatusUnprocessableEntity, "request_invalid", step("rollback", `{"reason":"`+strings.Repeat("x", 1001)+`"}`), "/reason")
 	is(step("rollback", `{"reason":"it does not greet"}`), "rolled_back", "it does not greet", 2)
 	is(step("rollback", ""), "rolled_back", "it does not greet", 2)
-	for _, name := range []string{"pause", "resume", "advance"} {
+	for _, name := range []string{"pause", "resume"} {
 		f.requireCode(http.StatusConflict, "rollout_state", step(name, ""))
 	}
+	f.requireCode(http.StatusConflict, "rollout_state", step("advance", `{"stage":2}`))
 	require.Equal(t, "1.0.0", f.get(greeter + "/versions/stable").json(t)["version"])
 
 	id = f.requireStatus(http.StatusCreated, f.post(rollouts, `{"version":"2.0.0","stages":[{"percent":100}]}`))["id"].(string)
-	is(step("advance", ""), "completed", "all stages are passed", 1)
+	is(step("advance", `{"stage":1}`), "completed", "all stages are passed", 1)
 	f.requireCode(http.StatusConflict, "rollout_state", step("rollback", ""))
 	require.Equal(t, "2.0.0", f.get(greeter + "/versions/stable").json(t)["version"])
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"agentmarket/httpfault"
+
 	"agentmarket/marketplace"
 )
 
@@ -151,7 +153,7 @@ func (r route) responses() map[string]*huma.Response {
 		if responses[status] == nil {
 			responses[status] = problemResponse(described.status)
 		}
-		responses[status].Content[problemContentType].Examples[code] = &huma.Example{
+		responses[status].Content[httpfault.ContentType].Examples[code] = &huma.Example{
 			Summary: described.title, Value: exampleProblem(code, described),
 		}
 	}
@@ -171,7 +173,7 @@ func problemResponse(status int) *huma.Response {
 	}
 	return &huma.Response{
 		Description: http.StatusText(status), Headers: headers,
-		Content: map[string]*huma.MediaType{problemContentType: {
+		Content: map[string]*huma.MediaType{httpfault.ContentType: {
 			Schema:   &huma.Schema{Ref: schemaPrefix + problemSchema},
 			Examples: map[string]*huma.Example{},
 		}},
@@ -182,7 +184,7 @@ func problemResponse(status int) *huma.Response {
 // what errors say.
 func exampleProblem(code string, e entry) map[string]any {
 	return map[string]any{
-		"type": problemTypes + code, "title": e.title, "status": e.status, "code": code,
+		"type": httpfault.Types + code, "title": e.title, "status": e.status, "code": code,
 		"request_id": "req_01jd3m0f9zq4x8v5c7n2b6k1ta",
 	}
 }

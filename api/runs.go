@@ -54,6 +54,7 @@ func (a *app) routeRuns() {
 		content:  map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Description: "Any JSON value."}}},
 		problems: []string{"run_not_found", "output_not_ready", "no_output", "data_removed"},
 	}, a.getOutput)
+	a.routeArtifacts()
 	a.routeReceipts()
 	a.routePlans()
 	a.routeRetry()

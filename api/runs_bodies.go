@@ -15,7 +15,7 @@ type runBody struct {
 	Agent         string            `json:"agent" example:"acme/greeter"`
 	Version       string            `json:"version" doc:"Pinned when the run was created." example:"1.2.0"`
 	ImageDigest   string            `json:"image_digest" example:"sha256:8f1f0c5a2a0c3c9d4d0fda4b8e0e7b9c6a5d4e3f2b1a0918273645546372819a"`
-	Status        string            `json:"status" doc:"queued, waiting_approval, starting, running, canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired, budget_exhausted. The set may grow." example:"running"`
+	Status        string            `json:"status" doc:"queued, waiting_approval, starting, running, waiting_input (the agent waits for a person), canceling; and for good succeeded, failed, timed_out, canceled, rejected, expired, budget_exhausted. The set may grow." example:"running"`
 	Reason        string            `json:"reason,omitempty" doc:"Why the run ended: ok, agent_error, deadline_exceeded, … The set may grow."`
 	Cause         string            `json:"cause,omitempty" doc:"Who can do something about the reason: agent, caller, publisher or platform."`
 	Message       string            `json:"message,omitempty" doc:"The reason in words."`
@@ -40,7 +40,7 @@ type runBody struct {
 	MaxCost       *amountBody       `json:"max_cost,omitempty" doc:"What the caller allowed it to cost."`
 	Cancel        *cancelBody       `json:"cancel,omitempty"`
 	DataRemovedAt *time.Time        `json:"data_removed_at,omitempty" doc:"When the last of input, output and log was removed whose time was over."`
-	Webhook       *runWebhook       `json:"webhook,omitempty" doc:"Only in the answer that has started the run with one."`
+	Webhook       *runWebhook       `json:"webhook,omitempty" doc:"Only in the answer that has started the run with one, and in its repeat with the same idempotency key by the same caller."`
 	URLs          runURLs           `json:"urls"`
 }
 
@@ -79,7 +79,7 @@ type queuedBody struct {
 // runWebhook is the address that was told to be told of one run.
 type runWebhook struct {
 	ID     string `json:"id" example:"whk_01jd3m0f9zq4x8v5c7n2b6k1ta"`
-	Secret string `json:"secret" doc:"The key that signs the messages. Shown once: nobody can read it again." example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
+	Secret string `json:"secret" doc:"The key that signs the messages. Shown with the start only." example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`
 }
 
 type attemptBody struct {
@@ -118,6 +118,7 @@ type runURLs struct {
 	Children string `json:"children"`
 	Approve  string `json:"approve,omitempty" doc:"While the run waits for an approval."`
 	Deny     string `json:"deny,omitempty" doc:"While the run waits for an approval."`
+	Asked    string `json:"tool_approvals,omitempty" doc:"While the run waits for input: what it asks."`
 	Web      string `json:"web,omitempty"`
 	Temporal string `json:"temporal,omitempty" doc:"The run's workflow, for operators."`
 }
@@ -138,7 +139,7 @@ func (a *app) runSummary(run product.Run) runBody {
 	_, digest, _ := strings.Cut(run.Image, "@")
 	body := runBody{
 		ID: string(run.ID), Agent: run.Agent, Version: run.Version, ImageDigest: digest,
-		Status: string(run.Status), Reason: string(run.Reason), Cause: string(run.Cause), Message: run.Message,
+		Status: string(run.Shown(a.Now())), Reason: string(run.Reason), Cause: string(run.Cause), Message: run.Message,
 		CreatedAt: run.CreatedAt.UTC(), QueueDeadline: when(run.QueueDeadline),
 		StartedAt: when(run.StartedAt), FinishedAt: when(run.FinishedAt),
 		Origin: originBodyOf(run.Origin), TeamID: string(run.TeamID), Priority: run.Request.Priority,
@@ -250,6 +251,9 @@ func (a *app) runURLs(run product.Run) runURLs {
 	}
 	if run.Status == product.StatusWaitingApproval {
 		urls.Approve, urls.Deny = self+"/approve", self+"/deny"
+	}
+	if run.Shown(a.Now()) == product.StatusWaitingInput {
+		urls.Asked = self + "/tool-approvals"
 	}
 	if a.WebURL != "" {
 		urls.Web = a.WebURL + "/runs/" + string(run.ID)

@@ -31,7 +31,7 @@ func (a *app) routeRunLists() {
 }
 
 type listRunsInput struct {
-	Status        []string `query:"status,explode" doc:"Only runs in this state; may be repeated." maxItems:"20"`
+	Status        []string `query:"status,explode" doc:"Only runs in this state; may be repeated. Those that are waiting_input are among those that run." maxItems:"20"`
 	Agent         string   `query:"agent" maxLength:"100" doc:"Only runs of this agent, publisher/name."`
 	CreatedAfter  string   `query:"created_after" format:"date-time" doc:"Only runs that were created after this time."`
 	CreatedBefore string   `query:"created_before" format:"date-time" doc:"Only runs that were created before this time."`
@@ -65,7 +65,7 @@ func (in *listRunsInput) Resolve(ctx huma.Context) []error {
 		}
 	}
 	for _, status := range in.Status {
-		if !slices.Contains(product.Statuses(), product.Status(status)) {
+		if !slices.Contains(product.Statuses(), product.Status(status)) && product.Status(status) != product.StatusWaitingInput {
 			wrong = append(wrong, &huma.ErrorDetail{Location: "query.status", Message: "is not a state of a run"})
 		}
 	}
@@ -80,7 +80,7 @@ func (a *app) listRuns(ctx context.Context, in *listRunsInput) (*runsAnswer, err
 	if err != nil {
 		return nil, err
 	}
-	query := product.RunQuery{Agent: in.Agent, Labels: in.labels, ScheduleID: ids.Schedule(in.Schedule), Before: before, Limit: in.Limit + 1}
+	query := product.RunQuery{Agent: in.Agent, Labels: in.labels, ScheduleID: ids.Schedule(in.Schedule), Before: before, Limit: in.Limit + 1, At: a.Now()}
 	if query.CreatedAfter, err = parseTime("created_after", in.CreatedAfter); err != nil {
 		return nil, err
 	}

@@ -85,5 +85,20 @@ func (a *app) retryOf(ctx context.Context, run product.Run, body *retryRequest) 
 		}
 	}
 	s.Input, err = a.Runs.Input(ctx, run.ID)
+	if fault.Is(err, fault.NotFound) && a.keyUsed(ctx) {
+		err = nil // the run that the key has made needs no input once more
+	}
 	return s, err
+}
+
+// keyUsed reports whether the idempotency key of the request has made a run before,
+// or may have.
+func (a *app) keyUsed(ctx context.Context) bool {
+	r := requestOf(ctx)
+	key, err := idempotencyKey(r)
+	if err != nil || key == nil {
+		return false
+	}
+	_, err = a.Runs.RunOfKey(ctx, r.caller.OrgID, *key)
+	return !fault.Is(err, fault.NotFound)
 }

@@ -81,10 +81,17 @@ func TestRetryNeedsTheInput(t *testing.T) {
 		return []*product.Event{r.Planned(product.Plan{Version: "1.0.0", Image: image, Retention: product.Retention{Input: time.Hour}, ResolvedAt: now}, now)}
 	})
 	f.settle(run, product.ReasonPolicyDenied, "")
+	made := f.runOf(f.post(retryPath(run), "", "Idempotency-Key", "again"))
 	require.NoError(t, f.server.Bodies.DataRemoved(t.Context(), run, now.Add(2*time.Hour)))
 	f.requireCode(http.StatusNotFound, "data_removed", f.post(retryPath(run), ""))
+	f.requireCode(http.StatusNotFound, "data_removed", f.post(retryPath(run), "", "Idempotency-Key", "another"))
+	f.requireCode(http.StatusUnprocessableEntity, "idempotency_key_reused",
+		f.post(retryPath(run), `{"run_timeout_seconds":1}`, "Idempotency-Key", "again"), "Idempotency-Key")
+	repeat := f.post(retryPath(run), "", "Idempotency-Key", "again")
+	require.Equal(t, "true", repeat.header.Get("Idempotency-Replayed"), repeat.text)
+	require.Equal(t, made.ID, f.runOf(repeat).ID)
 	require.Equal(t, now.Add(2*time.Hour).Format(time.RFC3339), f.get("/v1/runs/" + string(run)).json(t)["data_removed_at"])
-	require.Equal(t, 1, f.countRuns(f.org.ID))
+	require.Equal(t, 2, f.countRuns(f.org.ID))
 }
 
 func TestListRunsOfASchedule(t *testing.T) {

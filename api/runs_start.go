@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"agentmarket/fault"
@@ -175,10 +176,29 @@ func (a *app) answerStart(ctx context.Context, s launch.Start) (*startRunAnswer,
 		}
 	}
 	answer.Body = a.runWhole(ctx, run)
-	if created && s.Webhook != nil {
-		answer.Body.Webhook = &runWebhook{ID: string(s.Webhook.ID), Secret: s.Webhook.Secret.Reveal()}
+	if s.Webhook != nil {
+		answer.Body.Webhook, err = a.webhookOfStart(ctx, s, run, created)
 	}
-	return answer, nil
+	return answer, err
+}
+
+// webhookOfStart shows the secret of the webhook that came with the start of a run:
+// also to who starts it once more with the same key, because the answer may have
+// been lost, for as long as the webhook is kept.
+func (a *app) webhookOfStart(ctx context.Context, s launch.Start, run product.Run, created bool) (*runWebhook, error) {
+	e := *s.Webhook
+	if !created {
+		if s.KeyID != run.KeyID && (s.UserID == "" || s.UserID != run.UserID) {
+			return nil, nil //nolint:nilnil // it is a secret of who has started the run
+		}
+		var err error
+		if e, err = a.Control.RunEndpoint(ctx, run.OrgID, run.ID); fault.Is(err, fault.NotFound) {
+			return nil, nil //nolint:nilnil // it was removed long after the end of the run
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return &runWebhook{ID: string(e.ID), Secret: e.Secret.Reveal()}, nil
 }
 
 func checkLabels(labels map[string]string) error {
@@ -187,6 +207,9 @@ func checkLabels(labels map[string]string) error {
 		at := pointer("labels", key)
 		if !labelKey.MatchString(key) {
 			fields = append(fields, fault.Field{Pointer: at, Message: "is not named by 1 to 63 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first"})
+		}
+		if strings.ContainsRune(labels[key], 0) { // PostgreSQL cannot store it
+			fields = append(fields, fault.Field{Pointer: at, Message: "must not contain the character U+0000"})
 		}
 		if len(labels[key]) > maxLabelValue {
 			fields = append(fields, fault.Field{Pointer: at, Message: fmt.Sprintf("must have at most %d bytes", maxLabelValue)})

@@ -85,6 +85,7 @@ func TestStartBounds(t *testing.T) {
 		{`"resources":{"gpu":1}`, "/resources/gpu"},
 		{`"team":"` + strings.Repeat("t", 41) + `"`, "/team"},
 		{`"parent":"` + strings.Repeat("p", 41) + `"`, "/parent"},
+		{`"labels":{"a":"x\u0000y"}`, "/labels/a"},
 		{`"webhook":{}`, "/webhook/url"},
 		{`"webhook":{"url":"http://hooks.example.com"}`, "/webhook/url"},
 		{`"webhook":{"url":"https://me:secret@hooks.example.com"}`, "/webhook/url"},
@@ -197,7 +198,15 @@ func TestStartWithAWebhook(t *testing.T) {
 	require.Contains(t, shown["secret"], "whsec_")
 	again := f.post(startPath, body, "Idempotency-Key", "k")
 	require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
-	require.NotContains(t, again.text, "whsec_", "the secret is shown once")
+	require.Equal(t, shown, again.json(t)["webhook"], "the first answer may have been lost")
+	_, ofBob := f.person(f.org.ID, "bob@example.com", marketplace.RoleMember)
+	others := f.do(call{method: http.MethodPost, path: startPath, body: body, token: ofBob, header: map[string]string{"Idempotency-Key": "k"}})
+	require.Equal(t, "true", others.header.Get("Idempotency-Replayed"))
+	require.NotContains(t, others.text, "whsec_", "it is not his")
+	f.settle(stored.RunID, product.ReasonCanceled, "")
+	require.Equal(t, shown, f.post(startPath, body, "Idempotency-Key", "k").json(t)["webhook"])
+	require.NoError(t, f.server.Control.DeleteEndpoint(t.Context(), setUp, f.org.ID, stored.ID, now))
+	require.NotContains(t, f.post(startPath, body, "Idempotency-Key", "k").json(t), "webhook")
 	require.NotContains(t, f.get("/v1/runs/"+string(stored.RunID)).text, "whsec_")
 	require.NotContains(t, f.log.String(), "whsec_")
 }

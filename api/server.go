@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"agentmarket/audit"
 	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/launch"
@@ -57,6 +58,12 @@ type Blobs interface {
 	Reader(ctx context.Context, key string) (io.ReadCloser, error)
 }
 
+// ToolApprovals keeps what people are asked about calls of tools.
+type ToolApprovals interface {
+	ToolApprovals(ctx context.Context, run ids.Run) ([]product.ToolApproval, error)
+	DecideTool(ctx context.Context, by audit.Actor, run ids.Run, id ids.ToolApproval, d product.Decision, note string, at time.Time) (product.ToolApproval, error)
+}
+
 // SmokeTest says what POST /schedule-job starts.
 type SmokeTest struct {
 	// Agent is the example agent, publisher/name. Its latest version runs.
@@ -84,11 +91,16 @@ type Server struct {
 	Names       product.AgentNames
 	Runs        RunStore
 	Bodies      product.RunBodies
+	Artifacts   Artifacts
 	Control     product.ControlStore
-	Engine      Engine
-	Schedules   ScheduleEngine
-	Logs        Logs
-	Blobs       Blobs
+	// ToolApprovals is what people are asked about calls of tools.
+	ToolApprovals ToolApprovals
+	Engine        Engine
+	Schedules     ScheduleEngine
+	Logs          Logs
+	Blobs         Blobs
+	// Vault seals secrets: see secrets.Vault, which may have no keys.
+	Vault Vault
 
 	// Policy is how the marketplace is configured. Its zero value charges no fee,
 	// needs no notice and no review; the currency is USD then.
@@ -200,7 +212,10 @@ func (s *Server) app() (*app, http.Handler) {
 	a.routeBilling()
 	a.routePolicies()
 	a.routeLimits()
+	a.routeToolServers()
+	a.routeToolApprovals()
 	a.routeWebhooks()
+	a.routeSecrets()
 	a.routePlatform()
 	a.routeStreams()
 	described := descriptionOf(a.spec.OpenAPI())

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"agentmarket/httpfault"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -190,7 +192,7 @@ func docsOf(spec *huma.OpenAPI, path string, op *huma.Operation) docsCall {
 	}
 	for status, response := range op.Responses {
 		r := docsResponse{Status: status, Description: response.Description}
-		if content := response.Content[problemContentType]; content != nil {
+		if content := response.Content[httpfault.ContentType]; content != nil {
 			for code := range content.Examples {
 				r.Codes = append(r.Codes, code)
 			}

@@ -37,8 +37,24 @@ func liveLog(ctx context.Context, _ infra.LogOptions, r *io.PipeReader) io.ReadC
 	return r
 }
 
+// text is the live log of a container that has written this.
 func text(body string) func(context.Context, infra.LogOptions) io.ReadCloser {
-	return func(context.Context, infra.LogOptions) io.ReadCloser { return io.NopCloser(strings.NewReader(body)) }
+	return func(context.Context, infra.LogOptions) io.ReadCloser {
+		return io.NopCloser(strings.NewReader(timed(agentruntime.LogStart + "\n" + body)))
+	}
+}
+
+// timed is a log as the cluster hands it out and the archive keeps it.
+func timed(body string) string {
+	var log []byte
+	at := now
+	for line := range strings.Lines(body) {
+		if !strings.HasPrefix(line, agentruntime.LogStart) {
+			at = at.Add(time.Second)
+		}
+		log = infra.LogPiece{At: at, First: true, Text: []byte(line)}.AppendTo(log)
+	}
+	return string(log)
 }
 
 func TestLogsWithoutFollowing(t *testing.T) {
@@ -64,6 +80,47 @@ func TestLogsWithoutFollowing(t *testing.T) {
 	f.endAttempt(run, 2, infra.ReasonOK, "second attempt\n")
 	f.settle(run, product.ReasonOK, "1")
 	require.Equal(t, "first\nsecond attempt\n", f.get(path).text, "each attempt has its own")
+}
+
+// TestLogsInParts: one attempt alone, with the times, and one that has lost its beginning.
+func TestLogsInParts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	run := f.started()
+	path := "/v1/runs/" + string(run) + "/logs"
+	f.begin(run, 1)
+	f.endAttempt(run, 1, infra.ReasonNodeLost, "first\nof two\n")
+	f.begin(run, 2)
+	f.logs.set(infra.Ref{Run: run, Attempt: 2}, text("second\n"))
+
+	const times = "2026-11-22T12:00:01.000000000Z first\n2026-11-22T12:00:02.000000000Z of two\n"
+	require.Equal(t, times+"2026-11-22T12:00:01.000000000Z second\n", f.get(path+"?timestamps=true").text)
+	require.Equal(t, times, f.get(path+"?timestamps=true&attempt=1&follow=true").text, "it has ended")
+	require.Equal(t, "second\n", f.get(path+"?attempt=2").text)
+	require.Empty(t, f.get(path+"?attempt=3").text)
+	for _, wrong := range []string{"0", "101", "x"} {
+		require.Equal(t, http.StatusUnprocessableEntity, f.get(path+"?attempt="+wrong).status)
+	}
+
+	f.logs.set(infra.Ref{Run: run, Attempt: 2}, func(context.Context, infra.LogOptions) io.ReadCloser {
+		return io.NopCloser(strings.NewReader(timed("the rest\n")))
+	})
+	require.Equal(t, "[log truncated: its beginning has been rotated away on the node]\nthe rest\n", f.get(path+"?attempt=2").text)
+}
+
+// TestLogOfAnOlderRecord: what was kept before lines had times is shown as it is.
+func TestLogOfAnOlderRecord(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	run := f.started()
+	f.begin(run, 1)
+	f.update(run, func(r *product.Run) []*product.Event {
+		blob := f.blobs.put("runs/"+string(run)+"/attempts/1/log.txt", "plain text\n")
+		event := r.AttemptEnded(1, product.End{Reason: product.ReasonOK, ExitCode: new(0), Log: &blob}, now)
+		r.Log = &blob
+		return []*product.Event{event}
+	})
+	require.Equal(t, "plain text\n", f.get("/v1/runs/"+string(run)+"/logs").text)
 }
 
 // TestLogsAreHarmless: what an agent writes does nothing to who looks at it, and can be
@@ -112,7 +169,7 @@ func TestFollowLogs(t *testing.T) {
 		return liveLog(ctx, o, reader)
 	})
 	f.begin(run, 1)
-	fmt.Fprint(writer, "one\n")
+	fmt.Fprint(writer, timed(agentruntime.LogStart+"\none\n"))
 	require.Equal(t, "one\n", next(), "a line is passed on at once")
 	// The stream breaks; the next one begins anew.
 	f.logs.set(infra.Ref{Run: run, Attempt: 1}, text("one\ntwo\n"))

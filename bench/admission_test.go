@@ -159,7 +159,7 @@ func (q *queue) end(b *testing.B, id ids.Run) []ids.Run {
 	now := time.Now()
 	_, granted, err := q.db.Marketplace().SettleRun(b.Context(), id, now, func(r *product.Run) ([]*product.Event, error) {
 		return []*product.Event{r.Settle(product.ReasonOK, "", now)}, nil
-	}, func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement {
+	}, func(product.Run, marketplace.Hold, marketplace.Used) marketplace.Settlement {
 		return marketplace.Settlement{Counted: true, Seconds: 1}
 	})
 	require.NoError(b, err)

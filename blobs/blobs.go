@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 
@@ -44,6 +45,52 @@ func (s *Store) Put(ctx context.Context, key, contentType string, body []byte) (
 	}
 	sum := sha256.Sum256(body)
 	return product.Blob{Key: key, Size: int64(len(body)), SHA256: hex.EncodeToString(sum[:])}, nil
+}
+
+// PutStream stores what it reads under a key, at most so many bytes: more is
+// fault.TooLarge. The body appears whole or not at all; an error of body is returned as
+// it is.
+func (s *Store) PutStream(ctx context.Context, key, contentType string, body io.Reader, most int64) (product.Blob, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before Close it drops what was written
+	w, err := s.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: contentType})
+	if err != nil {
+		return product.Blob{}, fault.Wrap(fault.Unavailable, err, "store blob "+key)
+	}
+	sum := sha256.New()
+	source := &failingReader{r: body}
+	size, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(source, most+1))
+	switch {
+	case source.err != nil:
+		err = source.err
+	case err != nil:
+		err = fault.Wrap(fault.Unavailable, err, "store blob "+key)
+	case size > most:
+		err = fault.Newf(fault.TooLarge, "body_too_large", "the body has more than %d bytes", most)
+	}
+	if err != nil {
+		cancel()
+		_ = w.Close()
+		return product.Blob{}, err
+	}
+	if err := w.Close(); err != nil {
+		return product.Blob{}, fault.Wrap(fault.Unavailable, err, "store blob "+key)
+	}
+	return product.Blob{Key: key, Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// failingReader remembers the error, other than the end, that r failed with.
+type failingReader struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failingReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
 }
 
 // Reader opens a body. A key that does not exist is fault.NotFound.

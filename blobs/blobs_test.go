@@ -2,7 +2,9 @@ package blobs_test
 
 import (
 	"io"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 	_ "gocloud.dev/blob/fileblob"
@@ -73,4 +75,28 @@ func TestDeleteAndRepeat(t *testing.T) {
 	require.True(t, fault.Is(err, fault.NotFound))
 	_, err = store.Get(t.Context(), kept)
 	require.NoError(t, err)
+}
+
+func TestPutStream(t *testing.T) {
+	store := open(t)
+	put, err := store.PutStream(t.Context(), "k", "text/plain", strings.NewReader("hello"), 5)
+	require.NoError(t, err)
+	whole, err := store.Put(t.Context(), "other", "text/plain", []byte("hello"))
+	require.NoError(t, err)
+	whole.Key = "k"
+	require.Equal(t, whole, put)
+
+	broken := fault.New(fault.Invalid, "", "ended early")
+	for name, tt := range map[string]struct {
+		body io.Reader
+		kind fault.Kind
+	}{
+		"too large": {strings.NewReader("hello!"), fault.TooLarge},
+		"broken":    {io.MultiReader(strings.NewReader("he"), iotest.ErrReader(broken)), fault.Invalid},
+	} {
+		_, err := store.PutStream(t.Context(), "k-"+name, "text/plain", tt.body, 5)
+		require.True(t, fault.Is(err, tt.kind), "%s: %v", name, err)
+		_, err = store.Reader(t.Context(), "k-"+name)
+		require.True(t, fault.Is(err, fault.NotFound), "%s: nothing is stored", name)
+	}
 }

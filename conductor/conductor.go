@@ -18,6 +18,10 @@ import (
 	"agentmarket/workflows"
 )
 
+// callTimeout bounds each call that says something of a record, so that a Temporal
+// that hangs is one that is away. What was not said stays due.
+const callTimeout = 2 * time.Second
+
 // Conductor speaks to one Temporal namespace.
 type Conductor struct {
 	client    client.Client
@@ -35,6 +39,8 @@ func workflowID(run ids.Run) string { return string(run) }
 // StartRun starts the workflow of a run. Starting it again changes nothing. A
 // Temporal that cannot answer is fault.Unavailable.
 func (c *Conductor) StartRun(ctx context.Context, run product.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	in := workflows.AgentRunInput{RunID: run.ID, OrgID: run.OrgID, AgentID: run.AgentID, Agent: run.Agent}
 	summary, details, attributes := workflows.ShowRun(in, run.Version)
 	_, err := c.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
@@ -119,6 +125,8 @@ func (c *Conductor) Ping(ctx context.Context) error {
 }
 
 func (c *Conductor) signal(ctx context.Context, run ids.Run, name string, payload any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	err := c.client.SignalWorkflow(ctx, workflowID(run), "", name, payload)
 	return unavailable(err, "signal "+name+" to "+string(run))
 }

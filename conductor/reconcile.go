@@ -53,6 +53,9 @@ func (c *Conductor) EnsureReconcile(ctx context.Context, every time.Duration) er
 		DoUpdate: func(have client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
 			schedule := have.Description.Schedule
 			schedule.Spec, schedule.Action = &spec, action
+			if schedule.Policy != nil {
+				schedule.Policy.CatchupWindow = every
+			}
 			return &client.ScheduleUpdate{Schedule: &schedule}, nil
 		},
 	}), doing)

@@ -2,10 +2,13 @@ package conductor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"maps"
-	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"agentmarket/fault"
 	"agentmarket/ids"
@@ -19,8 +22,8 @@ type Outbox func(ctx context.Context, now time.Time) (more bool, err error)
 
 // Relay tells Temporal what was stored but could not be said: runs to start, to
 // cancel and that were approved, slots that were handed over, and whatever else has
-// an outbox. In the normal case who stored it has
-// said it within the grace that the store gives.
+// an outbox. In the normal case who stored it has said it within the grace that the
+// store gives. No outbox waits for another one.
 type Relay struct {
 	Outboxes map[string]Outbox
 	Log      *slog.Logger
@@ -31,8 +34,11 @@ type Relay struct {
 
 const (
 	relayBatch = 100
-	// relayLease is how long a claimed record is left to its claimer. It also
-	// bounds how long a cancel waits whose signal the API could not send.
+	// relayParallel is how many records of a batch are told at once.
+	relayParallel = 8
+	// relayLease is how long a claimed record is left to its claimer, and so what a
+	// batch may take. It also bounds how long a cancel waits whose signal the API
+	// could not send.
 	relayLease = 10 * time.Second
 )
 
@@ -42,31 +48,33 @@ func (r *Relay) Run(ctx context.Context) error {
 	if interval == 0 {
 		interval = time.Second
 	}
+	var asking sync.WaitGroup
+	for name, outbox := range r.Outboxes {
+		asking.Go(func() { r.ask(ctx, name, outbox, interval) })
+	}
+	asking.Wait()
+	return nil
+}
+
+// ask asks one outbox until the context ends: again at once while there may be more,
+// else after the interval.
+func (r *Relay) ask(ctx context.Context, name string, outbox Outbox, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
-		if r.look(ctx) && ctx.Err() == nil {
+	for ctx.Err() == nil {
+		more, err := outbox(ctx, r.Now())
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("relay interrupted", "outbox", name, "error", err)
+		}
+		if more {
 			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
 		}
 	}
-}
-
-// look asks every outbox once, so that a full one does not hold up the others, and
-// reports whether one may have more.
-func (r *Relay) look(ctx context.Context) (more bool) {
-	for _, name := range slices.Sorted(maps.Keys(r.Outboxes)) {
-		left, err := r.Outboxes[name](ctx, r.Now())
-		if err != nil && ctx.Err() == nil {
-			r.Log.Warn("relay interrupted", "outbox", name, "error", err)
-		}
-		more = more || left
-	}
-	return more
 }
 
 // RunOutbox is the outbox of runs.
@@ -77,7 +85,7 @@ func RunOutbox(c *Conductor, runs product.RunStore, log *slog.Logger) Outbox {
 			return false, err
 		}
 		return each(ctx, log, due, func(r product.Run) (kind, id string) { return "run", string(r.ID) },
-			func(r product.Run) error { return Dispatch(ctx, c, runs, r) })
+			func(ctx context.Context, r product.Run) error { return Dispatch(ctx, c, runs, r) })
 	}
 }
 
@@ -89,7 +97,7 @@ func SlotOutbox(c *Conductor, queue product.QueueStore, log *slog.Logger) Outbox
 			return false, err
 		}
 		return each(ctx, log, granted, func(run ids.Run) (kind, id string) { return "slot_of_run", string(run) },
-			func(run ids.Run) error {
+			func(ctx context.Context, run ids.Run) error {
 				if err := ignoreNotFound(c.SlotFreed(ctx, run)); err != nil {
 					return err
 				}
@@ -98,23 +106,44 @@ func SlotOutbox(c *Conductor, queue product.QueueStore, log *slog.Logger) Outbox
 	}
 }
 
-// each says what is due, one by one. A record that Temporal refuses must not stop
-// those behind it; where Temporal or the store is away the lease brings the rest
-// back. There may be more behind a full batch.
-func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (kind, id string), say func(T) error) (more bool, err error) {
-	for _, record := range due {
-		kind, id := name(record)
-		err := say(record)
-		if fault.Is(err, fault.Invalid) {
-			log.ErrorContext(ctx, "refused by Temporal", kind+"_id", id, "error", err)
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		log.InfoContext(ctx, "relayed", kind+"_id", id)
+// each says what is due, some of it at once. A record that cannot be said stops no
+// other one: the lease brings it back, and what was not begun within the lease.
+// There may be more behind a full batch; where none of it could be said, the next
+// one would hardly fare better.
+func each[T any](ctx context.Context, log *slog.Logger, due []T, name func(T) (kind, id string), say func(context.Context, T) error) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, relayLease)
+	defer cancel()
+	failed := make([]error, len(due))
+	var said atomic.Bool
+	var group errgroup.Group
+	group.SetLimit(relayParallel)
+	for i, record := range due {
+		group.Go(func() error {
+			if ctx.Err() == nil { // else it is too late to begin
+				failed[i] = sayOne(ctx, log, record, name, say)
+				said.CompareAndSwap(false, failed[i] == nil)
+			}
+			return nil
+		})
 	}
-	return len(due) == relayBatch, nil
+	_ = group.Wait() // it has none: they are in failed
+	return said.Load() && len(due) == relayBatch, errors.Join(failed...)
+}
+
+// sayOne says one record. One that Temporal refuses is an error of that record
+// alone, and logged as one.
+func sayOne[T any](ctx context.Context, log *slog.Logger, record T, name func(T) (kind, id string), say func(context.Context, T) error) error {
+	kind, id := name(record)
+	err := say(ctx, record)
+	switch {
+	case fault.Is(err, fault.Invalid):
+		log.ErrorContext(ctx, "refused by Temporal", kind+"_id", id, "error", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	log.InfoContext(ctx, "relayed", kind+"_id", id)
+	return nil
 }
 
 // Engine is what dispatching needs of a conductor.

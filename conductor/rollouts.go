@@ -17,6 +17,8 @@ import (
 // StartRollout starts the workflow of a rollout. Starting it again changes
 // nothing, unless an operator has ended it before its rollout was over.
 func (c *Conductor) StartRollout(ctx context.Context, r product.Rollout) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	_, err := c.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID:                       string(r.ID),
 		TaskQueue:                workflows.QueueProduct,
@@ -36,6 +38,8 @@ func (c *Conductor) StartRollout(ctx context.Context, r product.Rollout) error {
 // RolloutChanged tells the workflow of a rollout that its record was changed. A
 // workflow that does not exist (yet) or has ended is fault.NotFound.
 func (c *Conductor) RolloutChanged(ctx context.Context, r product.Rollout) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	err := c.client.SignalWorkflow(ctx, string(r.ID), "", workflows.SignalRolloutChanged, nil)
 	return unavailable(err, "signal "+workflows.SignalRolloutChanged+" to "+string(r.ID))
 }
@@ -49,7 +53,7 @@ func RolloutOutbox(c *Conductor, rollouts product.RolloutStore, log *slog.Logger
 			return false, err
 		}
 		return each(ctx, log, due, func(r product.Rollout) (kind, id string) { return "rollout", string(r.ID) },
-			func(r product.Rollout) error { return sayRollout(ctx, c, rollouts, r) })
+			func(ctx context.Context, r product.Rollout) error { return sayRollout(ctx, c, rollouts, r) })
 	}
 }
 

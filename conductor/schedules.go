@@ -30,6 +30,8 @@ var overlaps = map[product.Overlap]enums.ScheduleOverlapPolicy{
 // SyncSchedule makes Temporal's copy of a schedule what the record says: it is
 // created, replaced, or deleted. Saying the same again changes nothing.
 func (c *Conductor) SyncSchedule(ctx context.Context, s product.Schedule) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	doing := "tell Temporal of schedule " + string(s.ID)
 	if s.Deleted {
 		return ignoreNotFound(unavailable(c.schedule(ctx, s.ID).Delete(ctx), doing))
@@ -109,7 +111,7 @@ func ScheduleOutbox(c *Conductor, schedules product.ScheduleStore, log *slog.Log
 			return false, err
 		}
 		return each(ctx, log, due, func(s product.Schedule) (kind, id string) { return "schedule", string(s.ID) },
-			func(s product.Schedule) error {
+			func(ctx context.Context, s product.Schedule) error {
 				if err := c.SyncSchedule(ctx, s); err != nil {
 					return err
 				}

@@ -163,7 +163,7 @@ func TestScheduleOutbox(t *testing.T) {
 	})
 	t.Run("Temporal is away: it stays due", func(t *testing.T) {
 		c, _, handle := aSchedule(t)
-		handle.On("Update", mock.Anything, mock.Anything).Return(serviceerror.NewUnavailable("down")).Once()
+		handle.On("Update", mock.Anything, mock.Anything).Return(serviceerror.NewUnavailable("down")).Twice()
 		store := &plans{due: []product.Schedule{nightly, nightly}}
 		require.Equal(t, fault.Unavailable, fault.KindOf(outbox(c, store)))
 		require.Empty(t, store.told)

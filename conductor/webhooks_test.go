@@ -2,7 +2,9 @@ package conductor
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,16 +23,35 @@ import (
 // deliveries are due once, until they were dispatched.
 type deliveries struct {
 	product.DeliveryStore
+	mu         sync.Mutex
 	due        []product.Delivery
 	dispatched []ids.Delivery
+	again      []time.Time
+	failed     map[ids.Delivery]product.DeliveryTry
 }
 
 func (s *deliveries) DueDeliveries(context.Context, time.Time, time.Duration, int) ([]product.Delivery, error) {
 	return s.due, nil
 }
 
-func (s *deliveries) DeliveryDispatched(_ context.Context, id ids.Delivery) error {
-	s.dispatched = append(s.dispatched, id)
+func (s *deliveries) Delivery(_ context.Context, id ids.Delivery) (product.Delivery, error) {
+	return product.Delivery{ID: id, Tries: []product.DeliveryTry{{Number: 1}, {Number: 3}}}, nil
+}
+
+func (s *deliveries) RecordTry(_ context.Context, id ids.Delivery, try product.DeliveryTry, status product.DeliveryStatus) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if status != product.DeliveryFailed {
+		return errors.New("recorded as " + string(status))
+	}
+	s.failed = map[ids.Delivery]product.DeliveryTry{id: try}
+	return nil
+}
+
+func (s *deliveries) DeliveryDispatched(_ context.Context, id ids.Delivery, again time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dispatched, s.again = append(s.dispatched, id), append(s.again, again)
 	return nil
 }
 
@@ -40,13 +61,14 @@ func TestStartDelivery(t *testing.T) {
 		want   fault.Kind
 	}{
 		{nil, ""},
-		{serviceerror.NewWorkflowExecutionAlreadyStarted("it has ended", "", ""), ""},
+		{serviceerror.NewWorkflowExecutionAlreadyStarted("it has ended", "", ""), fault.NotFound},
 		{serviceerror.NewUnavailable("down"), fault.Unavailable},
 		{serviceerror.NewInvalidArgument("no"), fault.Invalid},
 	} {
 		c := aClient(t)
 		options := mock.MatchedBy(func(o client.StartWorkflowOptions) bool {
 			return o.ID == "msg_1" && o.TaskQueue == workflows.QueueProduct && o.WorkflowExecutionTimeout == 0 &&
+				o.WorkflowExecutionErrorWhenAlreadyStarted &&
 				o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE &&
 				o.WorkflowIDConflictPolicy == enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
 		})
@@ -72,32 +94,6 @@ func TestFullOutbox(t *testing.T) {
 	}
 }
 
-// TestRelayAsksAgainAtOnce: a full outbox does not wait for the next look, and the
-// others have their turn between its batches.
-func TestRelayAsksAgainAtOnce(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	var asked []string
-	relay := &Relay{
-		Outboxes: map[string]Outbox{
-			"a": func(context.Context, time.Time) (bool, error) {
-				asked = append(asked, "a")
-				return len(asked) < 5, nil
-			},
-			"b": func(context.Context, time.Time) (bool, error) {
-				asked = append(asked, "b")
-				if len(asked) == 6 {
-					cancel()
-				}
-				return false, away
-			},
-		},
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Interval: time.Hour,
-	}
-	require.NoError(t, relay.Run(ctx))
-	require.Equal(t, []string{"a", "b", "a", "b", "a", "b"}, asked)
-}
-
 func TestWebhookOutbox(t *testing.T) {
 	c, store := aClient(t), &deliveries{due: []product.Delivery{{ID: "msg_1"}, {ID: "msg_2"}, {ID: "msg_3"}, {ID: "msg_4"}}}
 	for id, answer := range map[string]error{
@@ -108,5 +104,40 @@ func TestWebhookOutbox(t *testing.T) {
 	}
 	_, err := WebhookOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
 	require.Equal(t, fault.Unavailable, fault.KindOf(err))
-	require.Equal(t, []ids.Delivery{"msg_1", "msg_3"}, store.dispatched, "what is refused stays due, and stops nobody")
+	require.ElementsMatch(t, []ids.Delivery{"msg_1", "msg_3"}, store.dispatched, "what is refused stays due, and stops nobody")
+}
+
+// TestLostDelivery: a delivery that is due although its workflow was started is looked
+// at again; it has failed where the workflow has ended without a word.
+func TestLostDelivery(t *testing.T) {
+	young := product.Delivery{ID: "msg_1", CreatedAt: now}
+	old := product.Delivery{ID: "msg_1", CreatedAt: now.Add(-product.DeliveryTime - 2*time.Hour)}
+	ended := serviceerror.NewWorkflowExecutionAlreadyStarted("it has ended", "", "")
+	for _, tt := range []struct {
+		name     string
+		delivery product.Delivery
+		answer   error
+		again    []time.Time
+		lost     bool
+	}{
+		{"it begins", young, nil, []time.Time{now.Add(product.DeliveryTime + time.Hour)}, false},
+		{"it goes on for longer than it should", old, nil, []time.Time{now.Add(time.Hour)}, false},
+		{"it has ended", old, ended, nil, true},
+		{"it was ended at once", young, ended, nil, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, store := aClient(t), &deliveries{due: []product.Delivery{tt.delivery}}
+			starts(c, "msg_1", tt.answer).Once()
+			_, err := WebhookOutbox(New(c, "default"), store, slog.New(slog.DiscardHandler))(t.Context(), now)
+			require.NoError(t, err)
+			require.Equal(t, tt.again, store.again)
+			if !tt.lost {
+				require.Empty(t, store.failed)
+				return
+			}
+			require.Equal(t, map[ids.Delivery]product.DeliveryTry{
+				"msg_1": {Number: 4, At: now, Error: "the delivery was ended before its time by an operator of the platform"},
+			}, store.failed)
+		})
+	}
 }

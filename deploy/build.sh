@@ -22,4 +22,4 @@ go build -ldflags '-s -w' -o "$out/" ./cmd/agentmarket ./cmd/devstack
 # What goes into images is the same bytes for the same source, in every checkout
 # and at every commit: a digest is an identity.
 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o "$out/" \
-	./cmd/agent-runtime ./examples/agents/hello ./examples/agents/summarize
+	./cmd/agent-runtime ./examples/agents/hello ./examples/agents/research ./examples/agents/summarize

@@ -115,7 +115,8 @@ func object[T metav1.Object](t *testing.T, all map[string]metav1.Object, key str
 // What an operator applies and what a worker makes by itself are the same.
 func TestRunsNamespaceIsWhatTheWorkerMakes(t *testing.T) {
 	client := fake.NewClientset()
-	require.NoError(t, kube.EnsureNamespace(t.Context(), client, kube.Config{}.WithDefaults()))
+	config := kube.Config{GatewayURL: gatewayURL(t), GatewayNamespace: platformNamespace}.WithDefaults()
+	require.NoError(t, kube.EnsureNamespace(t.Context(), client, config))
 	made, err := client.CoreV1().Namespaces().Get(t.Context(), runsNamespace, metav1.GetOptions{})
 	require.NoError(t, err)
 	policy, err := client.NetworkingV1().NetworkPolicies(runsNamespace).Get(t.Context(), "default-deny", metav1.GetOptions{})
@@ -128,6 +129,11 @@ func TestRunsNamespaceIsWhatTheWorkerMakes(t *testing.T) {
 	deny := object[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy/default-deny@"+runsNamespace)
 	require.Empty(t, cmp.Diff(policy.Labels, deny.Labels))
 	require.Empty(t, cmp.Diff(policy.Spec, deny.Spec, cmpopts.EquateEmpty()))
+	gateway, err := client.NetworkingV1().NetworkPolicies(runsNamespace).Get(t.Context(), "gateway", metav1.GetOptions{})
+	require.NoError(t, err)
+	open := object[*networkingv1.NetworkPolicy](t, all, "NetworkPolicy/gateway@"+runsNamespace)
+	require.Empty(t, cmp.Diff(gateway.Labels, open.Labels))
+	require.Empty(t, cmp.Diff(gateway.Spec, open.Spec, cmpopts.EquateEmpty()))
 	quota, err := client.CoreV1().ResourceQuotas(runsNamespace).Get(t.Context(), "runs", metav1.GetOptions{})
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(quota.Spec, object[*corev1.ResourceQuota](t, all, "ResourceQuota/runs@"+runsNamespace).Spec))
@@ -135,6 +141,17 @@ func TestRunsNamespaceIsWhatTheWorkerMakes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, kube.AdmissionManifest(), read(t, filepath.Join(manifests, "admission-policy.yaml")))
 	require.Empty(t, cmp.Diff(limits.Spec, object[*corev1.LimitRange](t, all, "LimitRange/runs@"+runsNamespace).Spec))
+}
+
+// gatewayURL is the one of kustomization.yaml, which leads to the Service.
+func gatewayURL(t *testing.T) string {
+	t.Helper()
+	_, rest, found := strings.Cut(read(t, filepath.Join(manifests, "kustomization.yaml")), "AGENTMARKET_GATEWAY_URL=")
+	require.True(t, found)
+	url, _, _ := strings.Cut(rest, "\n")
+	service := object[*corev1.Service](t, objects(t), "Service/agentmarket-gateway@"+platformNamespace)
+	require.Equal(t, fmt.Sprintf("http://%s:%d", service.Spec.ClusterIP, service.Spec.Ports[0].Port), url)
+	return url
 }
 
 // Whatever the platform plans fits into the namespace.
@@ -161,16 +178,17 @@ func TestRolesAreMinimal(t *testing.T) {
 		return allowed
 	}
 	require.Empty(t, cmp.Diff(map[string]string{
-		"batch/jobs": "create get list delete",
-		"pods":       "get list watch delete",
+		"batch/jobs": "create get list patch delete",
+		"pods":       "get list watch patch delete",
 		"pods/log":   "get",
 		"events":     "list",
-		"secrets":    "create get list delete",
+		"secrets":    "create get list patch delete",
 		"namespaces": "get",
 	}, verbs("agentmarket-worker")))
 	require.Empty(t, cmp.Diff(map[string]string{
 		"pods": "list", "pods/log": "get", "namespaces": "get",
 	}, verbs("agentmarket-api")))
+	require.Empty(t, cmp.Diff(map[string]string{"pods": "get list watch"}, verbs("agentmarket-gateway")))
 	for key, o := range all {
 		role, isRole := o.(*rbacv1.Role)
 		if !isRole {
@@ -200,7 +218,7 @@ func TestPodsAreHardened(t *testing.T) {
 			pods[key] = o.Spec.Template.Spec
 		}
 	}
-	require.Len(t, pods, 3)
+	require.Len(t, pods, 4)
 	var commands []string
 	for key, pod := range pods {
 		object[*corev1.ServiceAccount](t, all, "ServiceAccount/"+pod.ServiceAccountName+"@"+platformNamespace)
@@ -217,7 +235,7 @@ func TestPodsAreHardened(t *testing.T) {
 		commands = append(commands, c.Args...)
 	}
 	slices.Sort(commands)
-	require.Equal(t, []string{"api", "migrate", "worker"}, commands)
+	require.Equal(t, []string{"api", "gateway", "migrate", "worker"}, commands)
 }
 
 func TestProbesOfTheAPI(t *testing.T) {

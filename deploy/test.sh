@@ -17,7 +17,8 @@ say() { printf 'test  %4ds  %s\n' "$((SECONDS - began))" "$*" >&2; }
 
 trap '"$bin/devcluster" down --state "$state/cluster" >/dev/null 2>&1 || true' EXIT
 say "starting the development cluster"
-"$bin/devcluster" up --state "$state/cluster"
+# shellcheck disable=SC2086 # zero or more flags
+"$bin/devcluster" up --state "$state/cluster" --gateway-ports 64 ${DEVCLUSTER_FLAGS:-}
 say "building and loading images"
 "$bin/devstack" images -bin "$bin" -out "$state/images" -state "$state/cluster" -refs "$state/images.env"
 

@@ -17,6 +17,7 @@ const echo = `cat "$AGENT_INPUT" > "$AGENT_OUTPUT"`
 // worker and the API are killed and started again, and then runs with the input
 // that the approver has made of it.
 func TestApproval(t *testing.T) {
+	beside(t)
 	s := Start(t)
 	s.registerShell(t, "careful", echo, nil)
 	approver := s.as(s.key(t, s.org, marketplace.RoleAdmin, marketplace.AllScopes()))

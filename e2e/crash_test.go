@@ -9,6 +9,7 @@ import (
 
 // TestWorkerKilled: SIGKILL between the creation of the Job and its end, twice.
 func TestWorkerKilled(t *testing.T) {
+	beside(t)
 	s := Start(t, KeepJobs)
 	run := s.startRun(t, "hello", map[string]any{"prompt": "still here", "sleep_seconds": 8})
 	require.Eventually(t, func() bool { return len(s.jobs(t, run.ID)) == 1 }, 30*time.Second, 10*time.Millisecond, "the Job is created")
@@ -53,6 +54,7 @@ func TestAPIServerStopped(t *testing.T) {
 // TestTemporalAway: what the API accepts while Temporal is away runs when it is
 // back, and what was asked to stop does not.
 func TestTemporalAway(t *testing.T) {
+	beside(t)
 	s := Start(t)
 	s.temporalServer.Kill()
 	run := s.startRun(t, "hello", map[string]string{"prompt": "later"})

@@ -84,7 +84,7 @@ func (s *Stack) recordRollout(t *testing.T) {
 	s.workflowOf(t, "Rollout", "Running")
 	s.must(t, http.MethodPost, path+"/"+rollout.ID+"/pause", map[string]any{}, nil)
 	s.must(t, http.MethodPost, path+"/"+rollout.ID+"/resume", map[string]any{}, nil)
-	s.must(t, http.MethodPost, path+"/"+rollout.ID+"/advance", map[string]any{}, nil)
+	s.must(t, http.MethodPost, path+"/"+rollout.ID+"/advance", map[string]any{"stage": 1}, nil)
 	s.record(t, "rolled-out", s.workflowOf(t, "Rollout", "Completed"))
 }
 

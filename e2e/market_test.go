@@ -12,6 +12,7 @@ import (
 // TestMarketplaceStories runs every command of docs/marketplace.md, in its order,
 // as the people of its two stories would.
 func TestMarketplaceStories(t *testing.T) {
+	beside(t)
 	text, err := os.ReadFile("../docs/marketplace.md")
 	require.NoError(t, err)
 	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)

@@ -28,7 +28,11 @@ func (m market) restart() { m.startWorker(m.whole) }
 
 func startMarket(t *testing.T) market {
 	t.Helper()
-	s := Start(t)
+	return marketOn(t, Start(t))
+}
+
+func marketOn(t *testing.T, s *Stack) market {
+	t.Helper()
 	m := market{Stack: s, whole: t}
 	var token string
 	m.buyerOrg, token = s.organization(t, "globex")
@@ -61,6 +65,12 @@ func (s *Stack) must(t testing.TB, method, path string, body, into any) {
 func (m market) offer(t *testing.T, name, script string, manifest, price map[string]any) {
 	t.Helper()
 	m.registerShell(t, name, script, manifest)
+	m.sell(t, name, price)
+}
+
+// sell lists an agent at a price.
+func (m market) sell(t *testing.T, name string, price map[string]any) {
+	t.Helper()
 	path := "/v1/agents/examples/" + name
 	m.must(t, http.MethodPut, path+"/listing", map[string]any{
 		"title": name, "summary": "An agent of a test.", "readme": "", "visibility": "public",
@@ -97,6 +107,7 @@ func (r runView) cost() int64 {
 
 // TestMoney shares one platform between the stories of what runs cost.
 func TestMoney(t *testing.T) {
+	beside(t)
 	m := startMarket(t)
 	for name, story := range map[string]func(*testing.T, market){
 		"a failure follows the price's rule":       failures,

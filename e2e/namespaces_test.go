@@ -15,6 +15,7 @@ import (
 // TestNamespaces: what is around the pods of runs is there before the first one, is
 // kept right, and lets nothing else in.
 func TestNamespaces(t *testing.T) {
+	beside(t)
 	s := Start(t, KeepJobs)
 	namespaces := s.Kube.CoreV1().Namespaces()
 	s.untilNamespace(t)

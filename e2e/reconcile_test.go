@@ -22,6 +22,7 @@ import (
 // TestReconcile: what somebody did by hand, and what nobody knows of any more, is put
 // right by the next reconciliation, and the numbers are back at 0 after it.
 func TestReconcile(t *testing.T) {
+	beside(t)
 	metrics := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 	s := Start(t, "AGENTMARKET_RECONCILE_SECONDS=2", "AGENTMARKET_METRICS_LISTEN="+metrics, "AGENTMARKET_QUOTA_RUNS=10")
 	s.untilNamespace(t)

@@ -17,11 +17,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"agentmarket/agentruntime"
 	"agentmarket/internal/testenv"
 )
 
 // TestRuns shares one platform between the stories of ordinary runs.
 func TestRuns(t *testing.T) {
+	beside(t)
 	s := Start(t, KeepJobs)
 	for name, story := range map[string]func(*testing.T, *Stack){
 		"schedule-job runs hello":                scheduleJob,
@@ -74,7 +76,11 @@ func scheduleJob(t *testing.T, s *Stack) {
 	require.NoError(t, err)
 	code, api := s.Call(t, http.MethodGet, "/v1/runs/"+run.ID+"/logs", nil, nil)
 	require.Equal(t, http.StatusOK, code)
-	require.Equal(t, string(kubectl), string(api))
+	first, rest, _ := strings.Cut(string(kubectl), "\n")
+	require.Equal(t, agentruntime.LogStart, first, "which is for the platform")
+	rest, ended := strings.CutSuffix(rest, agentruntime.LogEnd+"\n")
+	require.True(t, ended, "which is for the platform, too")
+	require.Equal(t, rest, string(api))
 	require.NotEmpty(t, api)
 }
 
@@ -312,6 +318,7 @@ func hidden(t *testing.T, s *Stack) {
 
 // TestRuntimeByCopy: the way for nodes that cannot mount images.
 func TestRuntimeByCopy(t *testing.T) {
+	beside(t)
 	s := Start(t, "AGENTMARKET_RUNTIME_BY_COPY=true", KeepJobs)
 	run := s.startRun(t, "hello", map[string]string{"prompt": "copied"})
 	run = s.untilEnded(t, run.ID, time.Minute)

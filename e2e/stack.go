@@ -39,9 +39,13 @@ type Stack struct {
 	Kube      kubernetes.Interface
 	temporal  client.Client
 
-	env         []string // of the platform's programs
-	databaseURL string
-	api, worker *testenv.Process
+	env            []string // of the platform's programs
+	postgres       *testenv.PostgresServer
+	database       string
+	databaseURL    string
+	api, worker    *testenv.Process
+	gateway        *testenv.Process
+	gatewayAddress string
 
 	temporalFile   string
 	temporalPort   int
@@ -55,7 +59,13 @@ const KeepJobs = "AGENTMARKET_KEEP_FINISHED_JOBS=true"
 // environment of its programs.
 func Start(t testing.TB, more ...string) *Stack {
 	t.Helper()
-	s := &Stack{Dev: testenv.NewDev(t), temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
+	return startOn(t, testenv.Postgres(t), more...)
+}
+
+// startOn is Start on a PostgreSQL server.
+func startOn(t testing.TB, server *testenv.PostgresServer, more ...string) *Stack {
+	t.Helper()
+	s := &Stack{Dev: testenv.NewDev(t), postgres: server, temporalFile: filepath.Join(t.TempDir(), "temporal.db"), temporalPort: testenv.FreePort(t)}
 	s.Namespace = "e2e-" + strings.ToLower(strings.NewReplacer("_", "-", "/", "-").Replace(t.Name()))
 	s.connectCluster(t)
 	s.startTemporal(t)
@@ -65,6 +75,7 @@ func Start(t testing.TB, more ...string) *Stack {
 	port := testenv.FreePort(t)
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	blobs := t.TempDir()
+	s.gatewayAddress = s.GatewayAddress(t)
 	s.env = []string{
 		"AGENTMARKET_DATABASE_URL=" + s.databaseURL,
 		"AGENTMARKET_BLOB_URL=file://" + blobs + "?no_tmp_dir=true",
@@ -72,6 +83,9 @@ func Start(t testing.TB, more ...string) *Stack {
 		"AGENTMARKET_RUNTIME_IMAGE=" + s.Images["agent-runtime"],
 		"AGENTMARKET_RUNS_NAMESPACE=" + s.Namespace,
 		"AGENTMARKET_MANAGE_NAMESPACE=true",
+		"AGENTMARKET_GATEWAY_LISTEN=" + s.gatewayAddress,
+		"AGENTMARKET_GATEWAY_URL=http://" + s.gatewayAddress,
+		"AGENTMARKET_DOCTOR=request", // it would take its time beside every test
 		"AGENTMARKET_SMOKE_AGENT=examples/hello",
 		"AGENTMARKET_PRELOADED_IMAGES=agentmarket.local",
 		"KUBECONFIG=" + s.Kubeconfig,
@@ -86,6 +100,7 @@ func Start(t testing.TB, more ...string) *Stack {
 	s.program(t, "migrate").Wait(t)
 	s.startAPI(t)
 	s.startWorker(t)
+	s.startGateway(t)
 	for _, agent := range []string{"hello", "summarize", "wordcount"} {
 		s.registerExample(t, agent)
 	}
@@ -155,14 +170,13 @@ func (s *Stack) connectCluster(t testing.TB) {
 	})
 }
 
-// openDatabase makes a database on the tests' own PostgreSQL, with an
-// organization and its key in it.
+// openDatabase makes a database with an organization and its key in it.
 func (s *Stack) openDatabase(t testing.TB) {
 	t.Helper()
-	server := testenv.Postgres(t)
-	name, err := server.CreateDatabase(t.Context(), "")
+	var err error
+	s.database, err = s.postgres.CreateDatabase(t.Context(), "")
 	require.NoError(t, err)
-	s.databaseURL = server.URL(name)
+	s.databaseURL = s.postgres.URL(s.database)
 	s.db, err = store.Open(t.Context(), store.Config{URL: s.databaseURL, MaxConns: 4})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
@@ -238,10 +252,15 @@ type runView struct {
 	Cost    *struct {
 		Micros int64 `json:"amount_micros"`
 	} `json:"cost"`
-	Output   json.RawMessage `json:"output"`
+	Output json.RawMessage `json:"output"`
+	Queued *struct {
+		Position int `json:"position"`
+	} `json:"queued"`
 	Attempts []struct {
-		Number int    `json:"number"`
-		Reason string `json:"reason"`
+		Number    int        `json:"number"`
+		Reason    string     `json:"reason"`
+		Message   string     `json:"message"`
+		StartedAt *time.Time `json:"started_at"`
 	} `json:"attempts"`
 	Cancel *struct {
 		RequestedBy  string     `json:"requested_by"`
@@ -265,6 +284,14 @@ func (r runView) ended() bool {
 // body.
 func (s *Stack) Call(t testing.TB, method, path string, header map[string]string, body any) (int, []byte) {
 	t.Helper()
+	status, text, err := s.send(t, method, path, header, body)
+	require.NoError(t, err)
+	return status, text
+}
+
+// send is Call, with an error where nobody answers.
+func (s *Stack) send(t testing.TB, method, path string, header map[string]string, body any) (int, []byte, error) {
+	t.Helper()
 	var reader io.Reader
 	if body != nil {
 		text, ok := body.([]byte)
@@ -283,11 +310,12 @@ func (s *Stack) Call(t testing.TB, method, path string, header map[string]string
 		request.Header.Set(k, v)
 	}
 	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
+	if err != nil {
+		return 0, nil, err
+	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	return response.StatusCode, text
+	return response.StatusCode, text, err
 }
 
 // get reads JSON and returns the status, 0 while nobody answers.

@@ -91,6 +91,12 @@ type Endpoint string
 // Delivery identifies a message to an endpoint.
 type Delivery string
 
+// Artifact identifies a file that an attempt left.
+type Artifact string
+
+// ToolApproval identifies the need of a person to agree to a call of a tool.
+type ToolApproval string
+
 // The prefixes. They are part of the API and never change.
 const (
 	PrefixOrg         = "org"
@@ -116,6 +122,9 @@ const (
 	PrefixSchedule    = "sch"
 	PrefixEndpoint    = "whk"
 	PrefixDelivery    = "msg"
+	PrefixArtifact    = "art"
+
+	PrefixToolApproval = "tap"
 )
 
 // length of an encoded ULID.

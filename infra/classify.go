@@ -47,10 +47,11 @@ func ofEnded(ref Ref, seen Observed) Outcome {
 	if p.Terminated != nil {
 		o.StartedAt, o.FinishedAt = p.Terminated.StartedAt, p.Terminated.FinishedAt
 	}
-	if p.Reason == "DeadlineExceeded" && p.Terminated == nil {
+	if p.Reason == "DeadlineExceeded" && (p.Terminated == nil || p.Terminated.StartedAt.IsZero()) {
 		return NotStarted(seen) // the kubelet's own deadline, behind ours
 	}
-	if reason, message, ok := ofPodStatus(p); ok {
+	// An agent that was through in time is through, whatever was done to its pod then.
+	if reason, message, ok := ofPodStatus(p); ok && !delivered(ref, p) {
 		o.Reason, o.Message = reason, message
 		return o
 	}
@@ -74,13 +75,13 @@ func ofPodStatus(p *Pod) (Reason, string, bool) {
 		if diskExceeded(p.Message) {
 			return ReasonAgentDisk, p.Message, true
 		}
-		return ReasonEvicted, p.Message, true
+		return ReasonEvicted, orElse(p.Message, "the node took the pod away"), true
 	case "NodeLost", "NodeShutdown", "Terminated":
 		return ReasonNodeLost, orElse(p.Message, "the node went away"), true
 	case "NodeAffinity", "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage":
 		return ReasonSandboxError, orElse(p.Message, "the node refused the pod"), true
 	case "Preempting":
-		return ReasonPreempted, p.Message, true
+		return ReasonPreempted, orElse(p.Message, "the node took the pod away for a more important one"), true
 	}
 	return "", "", false
 }
@@ -92,6 +93,15 @@ func diskExceeded(message string) bool {
 	return strings.Contains(message, "ephemeral local storage usage exceeds") ||
 		strings.Contains(message, "exceeds the limit") ||
 		strings.Contains(message, "exceeded its local ephemeral storage limit")
+}
+
+// delivered reports whether the supervisor said that the agent ended well.
+func delivered(ref Ref, p *Pod) bool {
+	if p.Terminated == nil || agentruntime.ExitCode(p.Terminated.ExitCode) != agentruntime.ExitOK || p.Terminated.StartedAt.IsZero() {
+		return false
+	}
+	envelope, err := agentruntime.ParseEnvelope([]byte(p.Terminated.Message))
+	return err == nil && envelope.Run == ref.Run && envelope.Attempt == ref.Attempt && envelope.Outcome == agentruntime.OK
 }
 
 // ofContainer judges the end of the agent's container.
@@ -107,6 +117,9 @@ func ofContainer(ref Ref, p *Pod, o *Outcome) {
 	switch {
 	case t.Reason == "OOMKilled" && said != agentruntime.OK:
 		o.Reason, o.Message = ReasonAgentOOM, "the agent used more memory than its limit"
+	case t.Reason == "ContainerStatusUnknown" && p.Deleting && p.Disruption == "":
+		// What the kubelet says of a container that it had not started, too.
+		o.Reason, o.Message = ReasonPodGone, "the pod was deleted before its end was seen"
 	case t.Reason == "ContainerStatusUnknown", t.Reason == "Unknown":
 		o.Reason, o.Message = disruption(p, ReasonNodeLost), orElse(t.Message, "the node lost the container")
 	case !known || said == agentruntime.Terminated:

@@ -94,6 +94,22 @@ func TestClassifyEndedPods(t *testing.T) {
 			endedWith(0, "Completed", good)(p)
 			p.Disruption = "EvictionByEvictionAPI"
 		}), infra.ReasonOK},
+		"evicted, but it had finished": {podThat(func(p *infra.Pod) {
+			endedWith(0, "Completed", good)(p)
+			p.Reason, p.Phase, p.Message = "Evicted", "Failed", "The node was low on resource: memory."
+		}), infra.ReasonOK},
+		"evicted, and what it left is of another attempt": {podThat(func(p *infra.Pod) {
+			endedWith(0, "Completed", envelope(t, other, agentruntime.OK, &zero))(p)
+			p.Reason = "Evicted"
+		}), infra.ReasonEvicted},
+		"kubelet's deadline, the container never started": {podThat(func(p *infra.Pod) {
+			endedWith(137, "ContainerStatusUnknown", "")(p)
+			p.Reason, p.ScheduledAt, p.Terminated.StartedAt = "DeadlineExceeded", created, time.Time{}
+		}), infra.ReasonSandboxError},
+		"deleted before it started": {podThat(func(p *infra.Pod) {
+			endedWith(137, "ContainerStatusUnknown", "")(p)
+			p.Deleting, p.Terminated.StartedAt = true, time.Time{}
+		}), infra.ReasonPodGone},
 		"node lost the container":    {podThat(endedWith(137, "ContainerStatusUnknown", "")), infra.ReasonNodeLost},
 		"runtime lost the exit code": {podThat(endedWith(255, "Unknown", good)), infra.ReasonNodeLost},
 		"container could not start":  {podThat(endedWith(128, "StartError", "exec format error")), infra.ReasonSandboxError},

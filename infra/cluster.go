@@ -26,8 +26,9 @@ type Cluster interface {
 	// result and log are collected, unless it is to stay for people to look at.
 	// Absent objects are not an error.
 	Clear(ctx context.Context, ref Ref) error
-	// Logs opens the log of the attempt's container. fault.NotFound while
-	// there is no container to read from.
+	// Logs opens the log of the attempt's container: lines, each after its time in
+	// the form of LogTime and a space; see [LogReader]. fault.NotFound while there is
+	// no container to read from.
 	Logs(ctx context.Context, ref Ref, opts LogOptions) (io.ReadCloser, error)
 }
 
@@ -50,4 +51,6 @@ type LogOptions struct {
 	Follow bool
 	// Pod is the name of the attempt's pod, where it is known; empty: it is looked up.
 	Pod string
+	// Since leaves out lines that are older, with the precision of a second; zero: none.
+	Since time.Time
 }

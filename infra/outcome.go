@@ -47,6 +47,9 @@ type Outcome struct {
 	StartedAt  time.Time // of the container; zero: never started
 	FinishedAt time.Time // of the container; zero: never seen to end
 	Node       string    // where it was to run; empty: nowhere yet
+	// Reported: by the gateway, which has the supervisor's report. The cluster may not
+	// have seen the end yet.
+	Reported bool
 }
 
 // MaxMessage bounds the text of an outcome: it travels through workflow
@@ -88,6 +91,9 @@ type Pod struct {
 	// Unschedulable is the message of PodScheduled=False/Unschedulable.
 	Unschedulable string
 
+	// Sandboxed: its sandbox is made. Where no container was, its images are pulled.
+	Sandboxed bool
+
 	// The agent's container, one of the three or none of them.
 	Waiting    *Waiting
 	Running    *Running
@@ -95,7 +101,12 @@ type Pod struct {
 }
 
 // Waiting is a container that has not started.
-type Waiting struct{ Reason, Message string }
+type Waiting struct {
+	Reason, Message string
+	// Runtime: for the platform's own image, with the supervisor in it, and not for
+	// the agent's.
+	Runtime bool
+}
 
 // Running is a container that runs.
 type Running struct{ StartedAt time.Time }

@@ -77,9 +77,23 @@ func waitsSince(p *Pod) time.Time {
 }
 
 // ofWaiting judges a container that waits, and says how long it may: the zero
-// Outcome for a reason that time may mend.
+// Outcome for a reason that time may mend. No publisher can mend what is wrong with
+// the image of the platform.
 func ofWaiting(p *Pod) (o Outcome, grace time.Duration) {
-	w := *p.Waiting
+	o, grace = ofWaitingFor(*p.Waiting)
+	if p.Waiting.Runtime && o.Reason != "" {
+		o.Message = "the supervisor cannot be started: " + o.Message
+		switch o.Reason {
+		case ReasonImageInvalid, ReasonImagePull, ReasonImageUnavailable:
+			o.Reason = ReasonImageUnavailable
+		default:
+			o.Reason = ReasonSandboxError
+		}
+	}
+	return o, grace
+}
+
+func ofWaitingFor(w Waiting) (o Outcome, grace time.Duration) {
 	switch w.Reason {
 	case "InvalidImageName", "ErrImageNeverPull":
 		return Outcome{Reason: ReasonImageInvalid, Message: orElse(w.Message, "the image reference is not valid")}, 0
@@ -141,6 +155,9 @@ func ofNotStarted(seen Observed) Outcome {
 	if o, _ := ofWaiting(p); o.Reason != "" {
 		return o
 	}
+	if p.Sandboxed {
+		return Outcome{Reason: ReasonImageUnavailable, Message: "the image was not pulled in time"}
+	}
 	return Outcome{Reason: ReasonSandboxError, Message: "the agent did not start in time: " + orElse(p.Waiting.Message, p.Waiting.Reason)}
 }
 
@@ -149,7 +166,8 @@ func ofRefused(refused string) Outcome {
 	switch {
 	case refused == "":
 		return Outcome{Reason: ReasonUnschedulable, Message: "the cluster made no pod in time"}
-	case strings.Contains(refused, "exceeded quota"): // the one sign that there is
+	// The signs that there are; the second one: nobody has counted yet what is used.
+	case strings.Contains(refused, "exceeded quota"), strings.Contains(refused, "status unknown for quota"):
 		return Outcome{Reason: ReasonQuotaExceeded, Message: "the quota of the cluster had no room in time: " + refused}
 	case strings.Contains(refused, "is forbidden"), strings.Contains(refused, "denied request"):
 		return Outcome{Reason: ReasonJobRefused, Message: "the cluster refuses the pod: " + refused}

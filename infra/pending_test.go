@@ -47,15 +47,19 @@ func TestNotStartedSaysWhy(t *testing.T) {
 		seen infra.Observed
 		want infra.Reason
 	}{
-		"no room":      {podThat(func(p *infra.Pod) { p.Unschedulable = "0/1 nodes are available: 1 Insufficient cpu." }), infra.ReasonUnschedulable},
-		"no pod":       {infra.Observed{JobExists: true}, infra.ReasonUnschedulable},
-		"nothing":      {infra.Observed{}, infra.ReasonPodGone},
-		"pulling":      {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ErrImagePull"} }), infra.ReasonImageUnavailable},
-		"creating":     {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ContainerCreating"} }), infra.ReasonSandboxError},
+		"no room":  {podThat(func(p *infra.Pod) { p.Unschedulable = "0/1 nodes are available: 1 Insufficient cpu." }), infra.ReasonUnschedulable},
+		"no pod":   {infra.Observed{JobExists: true}, infra.ReasonUnschedulable},
+		"nothing":  {infra.Observed{}, infra.ReasonPodGone},
+		"pulling":  {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ErrImagePull"} }), infra.ReasonImageUnavailable},
+		"creating": {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ContainerCreating"} }), infra.ReasonSandboxError},
+		"image slow": {podThat(func(p *infra.Pod) {
+			p.Sandboxed, p.Waiting = true, &infra.Waiting{Reason: "ContainerCreating"}
+		}), infra.ReasonImageUnavailable},
 		"config wrong": {podThat(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "CreateContainerConfigError"} }), infra.ReasonConfigError},
 		"nobody knows": {podThat(func(p *infra.Pod) { p.ScheduledAt = begun }), infra.ReasonSandboxError},
 		"no scheduler": {podThat(func(*infra.Pod) {}), infra.ReasonUnschedulable},
 		"no quota":     {infra.Observed{JobExists: true, Refused: `pods "x" is forbidden: exceeded quota: runs, requested: pods=1`}, infra.ReasonQuotaExceeded},
+		"quota new":    {infra.Observed{JobExists: true, Refused: `pods "x" is forbidden: status unknown for quota: runs, resources: pods`}, infra.ReasonQuotaExceeded},
 		"forbidden":    {infra.Observed{JobExists: true, Refused: `pods "x" is forbidden: violates PodSecurity "restricted:v1.35"`}, infra.ReasonJobRefused},
 		"policy":       {infra.Observed{JobExists: true, Refused: `ValidatingAdmissionPolicy 'x' denied request: no digest`}, infra.ReasonJobRefused},
 		"webhook away": {infra.Observed{JobExists: true, Refused: `Internal error occurred: failed calling webhook "x"`}, infra.ReasonSandboxError},
@@ -83,9 +87,12 @@ func TestWatchdogs(t *testing.T) {
 		seen infra.Observed
 		want infra.Reason
 	}{
-		"no node":             {pending(func(p *infra.Pod) { p.Unschedulable = "0/1 nodes are available" }), infra.ReasonUnschedulable},
-		"no pod":              {infra.Observed{JobExists: true, StartBy: by}, infra.ReasonUnschedulable},
-		"a slow pull":         {pending(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ContainerCreating"} }), infra.ReasonSandboxError},
+		"no node":        {pending(func(p *infra.Pod) { p.Unschedulable = "0/1 nodes are available" }), infra.ReasonUnschedulable},
+		"no pod":         {infra.Observed{JobExists: true, StartBy: by}, infra.ReasonUnschedulable},
+		"a slow sandbox": {pending(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ContainerCreating"} }), infra.ReasonSandboxError},
+		"a slow pull": {pending(func(p *infra.Pod) {
+			p.Sandboxed, p.Waiting = true, &infra.Waiting{Reason: "ContainerCreating"}
+		}), infra.ReasonImageUnavailable},
 		"a pull that fails":   {pending(func(p *infra.Pod) { p.Waiting = &infra.Waiting{Reason: "ErrImagePull", Message: "x: not found"} }), infra.ReasonImagePull},
 		"a node that is gone": {pending(func(p *infra.Pod) { p.Running, p.GoneBy = &infra.Running{StartedAt: begun}, created }), infra.ReasonNodeLost},
 	} {
@@ -120,5 +127,22 @@ func TestWhoIsToBlameForAPull(t *testing.T) {
 			p.Phase, p.Waiting = "Pending", &infra.Waiting{Reason: "ErrImagePull", Message: message}
 		})
 		require.Equal(t, want, infra.Classify(ref, seen, created.Add(infra.PullGrace)).Outcome.Reason, message)
+	}
+}
+
+// TestThePlatformsImageIsNobodyElsesFault: a publisher cannot mend what is wrong with
+// the supervisor.
+func TestThePlatformsImageIsNobodyElsesFault(t *testing.T) {
+	for reason, want := range map[string]infra.Reason{
+		"ErrImagePull": infra.ReasonImageUnavailable, "ImagePullBackOff": infra.ReasonImageUnavailable, "InvalidImageName": infra.ReasonImageUnavailable,
+		"CreateContainerError": infra.ReasonSandboxError,
+	} {
+		seen := podThat(func(p *infra.Pod) {
+			p.Phase, p.Waiting = "Pending", &infra.Waiting{Reason: reason, Message: "r.test/runtime: not found", Runtime: true}
+		})
+		v := infra.Classify(ref, seen, created.Add(infra.PullGrace))
+		require.True(t, v.Ended, reason)
+		require.Equal(t, want, v.Outcome.Reason, reason)
+		require.Contains(t, v.Outcome.Message, "the supervisor cannot be started")
 	}
 }

@@ -38,6 +38,13 @@ type Sandbox struct {
 	MemoryMiB int64
 	DiskMiB   int64
 
+	// Egress says that the agent may connect to hosts, through the gateway.
+	Egress bool
+
+	// Warm is how many pods are kept ready for later attempts that differ from this one
+	// by run and input only. 0: none, and this attempt has a pod of its own making.
+	Warm int
+
 	// StartTimeout bounds the time from creation to the start of the agent's
 	// process, RunTimeout the process itself, Grace the time between SIGTERM
 	// and SIGKILL.

@@ -49,7 +49,7 @@ func (l *Launcher) consider(ctx context.Context, s Start) (considered, error) {
 	}
 	c.version, c.move = chosen.Version, chosen.move
 	s.Request.Version, s.Request.VersionRule = s.Version, chosen.Rule
-	c.subject = marketplace.SubjectOf(c.version, s.Request, l.Limits)
+	c.subject = marketplace.SubjectOf(c.version, s.Request, l.Limits, l.Policy)
 	if s.Origin, err = l.origin(ctx, s); err != nil {
 		return considered{}, err
 	}
@@ -62,7 +62,7 @@ func (l *Launcher) consider(ctx context.Context, s Start) (considered, error) {
 // judge finds the denial of a start, its plan, and what it would wait for.
 func (l *Launcher) judge(ctx context.Context, c *considered, now time.Time) error {
 	var err error
-	if c.spending, err = l.Spending(ctx, c.claim, c.run.UserID); err != nil {
+	if c.spending, err = l.Spending(ctx, c.claim, c.subject, c.run.UserID); err != nil {
 		return err
 	}
 	hold, err := c.claim.Admit(c.run, c.subject, c.spending, l.Policy, now)
@@ -90,8 +90,16 @@ func (l *Launcher) resolve(ctx context.Context, c *considered, hold marketplace.
 	if err != nil {
 		return product.Plan{}, err
 	}
+	var missing []string
+	if wanted := c.version.Manifest.Secrets; len(wanted) > 0 {
+		have, err := l.Market.Secrets(ctx, c.run.OrgID)
+		if err != nil {
+			return product.Plan{}, err
+		}
+		missing = marketplace.MissingSecrets(have, wanted)
+	}
 	return product.Resolve(product.Question{
-		Agent: c.agent, Version: c.version, Request: c.run.Request, Right: right(hold),
+		Agent: c.agent, Version: c.version, Request: c.run.Request, Right: right(hold), MissingSecrets: missing,
 		Policies: policies, Limits: l.Limits, Now: now,
 	})
 }
@@ -126,9 +134,9 @@ func (l *Launcher) bound(ctx context.Context, c *considered, now time.Time) erro
 	return nil
 }
 
-// Spending reads the spend limits where money may be spent.
-func (l *Launcher) Spending(ctx context.Context, claim marketplace.Claim, user ids.User) (marketplace.Spending, error) {
-	if claim.OrgID == claim.Publisher || claim.Price == nil && len(claim.Entitlements) == 0 {
+// Spending reads the spend limits where money may be spent: on the price, or on models.
+func (l *Launcher) Spending(ctx context.Context, claim marketplace.Claim, s marketplace.Subject, user ids.User) (marketplace.Spending, error) {
+	if s.Models.IsZero() && (claim.OrgID == claim.Publisher || claim.Price == nil && len(claim.Entitlements) == 0) {
 		return marketplace.Spending{}, nil
 	}
 	return l.Market.Spending(ctx, claim.OrgID, user, marketplace.MonthOf(l.Now()))

@@ -15,6 +15,7 @@ type Market interface {
 	Claim(ctx context.Context, q marketplace.ClaimQuery) (marketplace.Claim, error)
 	Spending(ctx context.Context, org ids.Org, user ids.User, month marketplace.Month) (marketplace.Spending, error)
 	UpdateInstallation(ctx context.Context, by audit.Actor, org ids.Org, agent ids.Agent, now time.Time, change func(*marketplace.Installation) error) (marketplace.Installation, error)
+	Secrets(ctx context.Context, org ids.Org) ([]marketplace.Secret, error)
 	AverageRun(ctx context.Context, agent ids.Agent) (time.Duration, error)
 }
 

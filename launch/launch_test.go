@@ -30,6 +30,7 @@ type world struct {
 	limits   []product.Limit
 	usages   []product.Usage
 	keyErr   error
+	secrets  []marketplace.Secret
 
 	byKey     product.Run
 	stored    []product.Run
@@ -344,4 +345,26 @@ func TestPreviewOfAnAgentWithoutAVersion(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "listing_suspended", fault.From(preview.Denial).Code)
 	require.Empty(t, preview.Version.ID)
+}
+
+func (w *world) Secrets(context.Context, ids.Org) ([]marketplace.Secret, error) {
+	return w.secrets, nil
+}
+
+// TestASecretThatIsMissingDenies the start; one that is there does not.
+func TestASecretThatIsMissingDenies(t *testing.T) {
+	w := newWorld()
+	for name, version := range w.versions {
+		version.Manifest.Secrets = []string{"TOKEN"}
+		w.versions[name] = version
+	}
+	w.claim.OrgID = "org_acme" // nobody has to consent
+	start := request()
+	start.Caller.OrgID = "org_acme"
+	_, _, err := w.launcher().Start(t.Context(), start)
+	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+	require.ErrorContains(t, err, "the secret TOKEN")
+	w.secrets = []marketplace.Secret{{Name: "TOKEN"}}
+	_, _, err = w.launcher().Start(t.Context(), start)
+	require.NoError(t, err)
 }

@@ -18,6 +18,9 @@ type Policy struct {
 	FeeBasisPoints int64
 	// PriceNotice is how long before a raise of a price it must be announced.
 	PriceNotice time.Duration
+	// ModelBudget is held for runs of agents that ask models, beside the price, if the
+	// caller names no maximum. 0: models cost nothing here.
+	ModelBudget money.Amount
 	// ReviewListings makes an operator approve listings that leave their
 	// organization. False: publishers publish by themselves.
 	ReviewListings bool
@@ -43,7 +46,10 @@ func (c Claim) Admit(run product.Run, s Subject, spending Spending, policy Polic
 		Affordable: d.Quote.Affordable, FeeBasisPoints: policy.FeeBasisPoints, Month: MonthOf(now), CreatedAt: now,
 	}
 	if d.Price != nil {
-		h.Price, h.Amount = *d.Price, d.Quote.Maximum
+		h.Price = *d.Price
+	}
+	h.Amount = d.Quote.Maximum
+	if h.Amount.Currency != "" {
 		if err := spending.Allow(h.Amount, run.UserID); err != nil {
 			return Hold{}, err
 		}
@@ -57,6 +63,9 @@ func (c Claim) Admit(run product.Run, s Subject, spending Spending, policy Polic
 func (c Claim) decideWithin(s Subject, spending Spending, now time.Time) (Decision, Subject, error) {
 	asked := s.MaxCost
 	s.MaxCost = spending.Cap(asked)
+	if asked.Currency != "" && s.Models.Micros > 0 { // all of it, if need be
+		s.Models.Micros = money.MaxMicros
+	}
 	d, err := c.Decide(s, now)
 	if err != nil && s.MaxCost != asked && fault.From(err).Code == CodeBudgetTooLow {
 		err = fault.Newf(fault.PaymentRequired, CodeSpendLimitReached,
@@ -111,7 +120,15 @@ func (c Claim) Estimate(s Subject, spending Spending, average time.Duration, pol
 		}
 	}
 	e.Price, e.Source, e.Included = d.Price, d.Entitlement.Source, d.Quote.Included
+	if d.Quote.Maximum.Currency == "" {
+		return e
+	}
+	e.Minimum = money.Of(d.Quote.Minimum.Micros, d.Quote.Maximum.Currency)
+	e.Typical, e.Maximum = e.Minimum, d.Quote.Maximum
 	if d.Price == nil || e.Included {
+		if e.Denial == nil {
+			e.Denial = spending.Allow(e.Maximum, s.UserID)
+		}
 		return e
 	}
 	e.Minimum, e.Typical, e.Maximum = d.Quote.Minimum, d.Quote.Minimum, d.Quote.Maximum

@@ -61,7 +61,7 @@ func TestAdmitHoldsNothingForWhatIsPaid(t *testing.T) {
 			// And it is settled for nothing, whatever it does.
 			_, err = h.Charge("page", 5, usd(0))
 			require.Equal(t, tc.price.Model != "", err != nil, "an agent that charges for events can be tried")
-			s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Hour, product.ReasonOK)), nil)
+			s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Hour, product.ReasonOK)), marketplace.Used{})
 			require.True(t, s.Total.IsZero())
 			require.True(t, s.Counted)
 		})

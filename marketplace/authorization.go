@@ -62,6 +62,7 @@ const (
 	ActRolloutsManage     Action = "rollouts.manage"      //
 	ActPoliciesManage     Action = "policies.manage"      // policies and limits of the own organization
 	ActWebhooksManage     Action = "webhooks.manage"      //
+	ActSecretsManage      Action = "secrets.manage"       // write, never read
 	ActInstallationManage Action = "installations.manage" // pin, channel, consent
 	ActOrdersCreate       Action = "orders.create"        // order, cancel a subscription
 	ActBillingRead        Action = "billing.read"         // wallet, ledger, statements, orders, spend limits
@@ -110,6 +111,7 @@ var permissions = map[Action]permission{
 	ActRolloutsManage:     {ScopeAgentsWrite, publishers},
 	ActPoliciesManage:     {ScopeOrgWrite, admins},
 	ActWebhooksManage:     {ScopeOrgWrite, admins},
+	ActSecretsManage:      {ScopeOrgWrite, admins},
 	ActInstallationManage: {ScopeOrgWrite, admins},
 	ActOrdersCreate:       {ScopeBillingWrite, admins},
 	ActBillingRead:        {ScopeBillingRead, inspectors},

@@ -1,6 +1,7 @@
 package marketplace
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // Quote is what a run may cost, before it starts.
 type Quote struct {
 	// Minimum and Maximum bound what a run that ends well costs. Maximum is
-	// what is held.
+	// what is held; zero currency: there is nothing to pay.
 	Minimum, Maximum money.Amount
 	// Affordable is how long the process may run for the maximum; 0: time costs
 	// nothing.
@@ -110,11 +111,24 @@ type EventCharge struct {
 	At     time.Time
 }
 
+// ModelCost is what the calls of one model came to.
+type ModelCost struct {
+	Model  string
+	Tokens int64 // of input and output
+	Amount money.Amount
+}
+
+// Used is what a run used beside its time.
+type Used struct {
+	Events []EventCharge
+	Models []ModelCost
+}
+
 // CostLine is a part of what a run cost.
 type CostLine struct {
 	Kind     LineKind
-	Event    string // of events
-	Quantity int64  // runs, seconds, events
+	Event    string // of events their name, of models the model
+	Quantity int64  // runs, seconds, events, tokens
 	Amount   money.Amount
 }
 
@@ -126,6 +140,8 @@ const (
 	LineRun   LineKind = "run"
 	LineTime  LineKind = "run_time"
 	LineEvent LineKind = "event"
+	// LineModel is for the tokens of a model.
+	LineModel LineKind = "model"
 	// LineCap takes back what is over the budget.
 	LineCap LineKind = "budget_cap"
 )
@@ -145,36 +161,68 @@ type Settlement struct {
 // ended by the platform's or the publisher's fault, what the price says for
 // failed runs when it was the agent's, and the time until the signal when it was
 // canceled. One that ended well although it was to be canceled has delivered, and
-// is paid like any other. It is pure: the same run gives the same bill, whoever
+// is paid like any other. Models are paid whenever the run is charged at all, to the
+// platform, which pays for them. It is pure: the same run gives the same bill, whoever
 // asks.
-func Settle(h Hold, run product.Run, events []EventCharge) Settlement {
+func Settle(h Hold, run product.Run, used Used) Settlement {
 	if run.Reason == product.ReasonOK {
 		run.Cancel = nil
 	}
 	ran := run.BilledTime()
 	rule := product.RuleOf(run.Reason)
-	s := Settlement{Total: h.Price.Of(0), Fee: h.Price.Of(0)}
+	nothing := money.Of(0, cmp.Or(h.Amount.Currency, h.Price.Currency))
+	s := Settlement{Total: nothing, Fee: nothing}
 	if ran <= 0 || !rule.Charged {
 		return s
 	}
 	s.Counted, s.Seconds = true, wholeSeconds(ran)
-	if h.Price.Model == "" || h.Price.Model == ModelFree {
-		return s
+	models, asked := nothing, h.modelLines(used.Models)
+	for _, l := range asked {
+		models.Micros += l.Amount.Micros
 	}
-	if rule.Cause == product.CauseAgent && h.Price.FailedRuns != FailedRunsCharged && !atCallersDeadline(run) {
-		return s
+	price := nothing
+	failed := rule.Cause == product.CauseAgent && h.Price.FailedRuns != FailedRunsCharged && !atCallersDeadline(run)
+	if h.Price.Model != "" && h.Price.Model != ModelFree && !failed {
+		s.Lines = h.lines(s.Seconds, used.Events)
 	}
-	s.Lines = h.lines(s.Seconds, events)
-	sum := h.Price.Of(0)
 	for _, l := range s.Lines {
-		sum.Micros = min(sum.Micros+l.Amount.Micros, money.MaxMicros)
+		price.Micros = min(price.Micros+l.Amount.Micros, money.MaxMicros)
 	}
-	if over := sum.Micros - h.Amount.Micros; over > 0 {
+	if over := price.Micros - (h.Amount.Micros - models.Micros); over > 0 {
 		s.Lines = append(s.Lines, CostLine{Kind: LineCap, Quantity: 1, Amount: h.Price.Of(-over)})
-		sum.Micros = h.Amount.Micros
+		price.Micros -= over
 	}
-	s.Total, s.Fee = sum, sum.Share(h.FeeBasisPoints)
+	s.Lines = append(s.Lines, asked...)
+	s.Total.Micros = price.Micros + models.Micros
+	s.Fee.Micros = price.Share(h.FeeBasisPoints).Micros + models.Micros
 	return s
+}
+
+// modelLines itemizes what models cost, never more than what is held.
+func (h Hold) modelLines(models []ModelCost) (lines []CostLine) {
+	left := h.Amount.Micros
+	for _, m := range models {
+		amount := min(m.Amount.Micros, left)
+		left -= amount
+		lines = append(lines, CostLine{Kind: LineModel, Event: m.Model, Quantity: m.Tokens, Amount: money.Of(amount, h.Amount.Currency)})
+	}
+	return lines
+}
+
+// Room is what a hold has left for events and models, of which so much was spent: all
+// but what the price takes by itself.
+func (h Hold) Room(spent money.Amount) money.Amount {
+	var fixed int64
+	switch {
+	case h.Included:
+	case h.Price.Model == ModelPerRun || h.Price.Model == ModelSubscription:
+		fixed = h.Price.Unit(h.Used)
+	case h.Price.Model == ModelPerSecond:
+		fixed = h.Price.Of(h.Price.Unit(h.Used)).Times(wholeSeconds(h.Affordable)).Micros
+	case h.Price.Model == ModelPerEvent:
+		fixed = h.Price.PerRun
+	}
+	return money.Of(max(0, h.Amount.Micros-fixed-spent.Micros), h.Amount.Currency)
 }
 
 // atCallersDeadline reports whether a run was ended by a deadline that its caller
@@ -220,7 +268,8 @@ func lineOf(lines []CostLine, event string) int {
 	return -1
 }
 
-// Charge prices count events of a name for a run that has charged spent so far.
+// Charge prices count events of a name for a run that has spent so much so far, on
+// events and models.
 // An event that the price does not name is fault.Invalid; one that is over the
 // budget is fault.PaymentRequired, budget_exhausted: the run is to end. Where
 // there is nothing to pay, an agent may charge for what it likes.
@@ -239,7 +288,7 @@ func (h Hold) Charge(event string, count int64, spent money.Amount) (money.Amoun
 			return h.Price.Of(0), nil
 		}
 		amount := h.Price.Of(e.Micros).Times(count)
-		if amount.Micros > h.Amount.Micros-h.Price.PerRun-spent.Micros {
+		if amount.Micros > h.Room(spent).Micros {
 			return money.Amount{}, fault.Newf(fault.PaymentRequired, CodeBudgetExhausted,
 				"the run may cost %s at most", h.Amount)
 		}

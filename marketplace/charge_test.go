@@ -78,7 +78,7 @@ func TestChargesStayWithinTheBudget(t *testing.T) {
 			spent.Micros += amount.Micros
 			events = append(events, marketplace.EventCharge{Event: name, Count: 1, Amount: amount})
 		}
-		s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), events)
+		s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), marketplace.Used{Events: events})
 		require.False(t, slices.ContainsFunc(s.Lines, func(l marketplace.CostLine) bool { return l.Kind == marketplace.LineCap }))
 		require.Equal(t, usd(1000+spent.Micros), s.Total)
 	}

@@ -64,6 +64,9 @@ type Subject struct {
 	Permissions product.Permissions
 	Timeout     time.Duration // of the agent's process
 	MaxCost     money.Amount  // zero currency: as much as it takes
+	// Models is what is held for models beside the price, where no maximum is named:
+	// zero for versions that ask none.
+	Models money.Amount
 }
 
 // Decision is a start that is allowed: under which right, and for how much.
@@ -264,24 +267,40 @@ func (r Right) expired() error {
 
 // afford quotes the run and compares it with what the buyer has.
 func (c Claim) afford(d Decision, s Subject) (Decision, error) {
-	if d.Price == nil || d.Price.Model == ModelFree {
+	switch {
+	case d.Price == nil || d.Price.Model == ModelFree:
 		d.Price, d.Quote = nil, Quote{Included: true}
-		return d, nil
-	}
-	if d.Entitlement.Source == SourceSubscription {
-		if d.Entitlement.includes() {
-			d.Quote = Quote{Included: true, Minimum: d.Price.Of(0), Maximum: d.Price.Of(0)}
-			return d, nil
+	case d.Entitlement.Source == SourceSubscription && d.Entitlement.includes():
+		d.Quote = Quote{Included: true, Minimum: d.Price.Of(0), Maximum: d.Price.Of(0)}
+	default:
+		var err error
+		if d.Quote, err = d.Price.Quote(s.Timeout, s.MaxCost, d.Used); err != nil {
+			return Decision{}, err
 		}
 	}
-	var err error
-	if d.Quote, err = d.Price.Quote(s.Timeout, s.MaxCost, d.Used); err != nil {
-		return Decision{}, err
-	}
-	foreign := c.Wallet.Currency != "" && c.Wallet.Currency != d.Quote.Maximum.Currency
-	if need := d.Quote.Maximum.Micros; need > 0 && (need > c.Wallet.Micros || foreign) {
+	d.Quote.addModels(s, d.Price)
+	most := d.Quote.Maximum
+	foreign := c.Wallet.Currency != "" && c.Wallet.Currency != most.Currency
+	if most.Micros > 0 && (most.Micros > c.Wallet.Micros || foreign) {
 		return Decision{}, fault.Newf(fault.PaymentRequired, CodeInsufficientFunds,
-			"the run may cost %s, and your organization's wallet does not have it", d.Quote.Maximum)
+			"the run may cost %s, and your organization's wallet does not have it", most)
 	}
 	return d, nil
+}
+
+// addModels makes room for models beside what the price takes: as much as the caller's
+// maximum leaves. Events and models share what is held for events.
+func (q *Quote) addModels(s Subject, price *Price) {
+	if s.Models.Micros <= 0 || !q.Included && price.Model == ModelPerEvent ||
+		price != nil && price.Currency != s.Models.Currency {
+		return
+	}
+	room := min(s.Models.Micros, money.MaxMicros-q.Maximum.Micros)
+	if s.MaxCost.Currency != "" {
+		if s.MaxCost.Currency != s.Models.Currency {
+			return
+		}
+		room = max(0, min(room, s.MaxCost.Micros-q.Maximum.Micros))
+	}
+	q.Maximum = money.Of(q.Maximum.Micros+room, s.Models.Currency)
 }

@@ -31,7 +31,7 @@ func ExampleSettle() {
 		Price:  marketplace.Price{Model: marketplace.ModelPerSecond, Currency: "USD", PerSecond: 100},
 		Amount: money.Of(6000, "USD"), FeeBasisPoints: 2000,
 	}
-	show(marketplace.Settle(hold, finished(product.ReasonOK, 41200*time.Millisecond), nil))
+	show(marketplace.Settle(hold, finished(product.ReasonOK, 41200*time.Millisecond), marketplace.Used{}))
 	// Output:
 	// run_time  42 0.004200 USD
 	// total 0.004200 USD of which the platform gets 0.000840 USD
@@ -51,7 +51,7 @@ func ExampleSettle_events() {
 		{Key: "a", Event: "page", Count: 40, Amount: money.Of(80_000, "USD")},
 		{Key: "b", Event: "page", Count: 10, Amount: money.Of(20_000, "USD")},
 	}
-	show(marketplace.Settle(hold, finished(product.ReasonOK, time.Second), events))
+	show(marketplace.Settle(hold, finished(product.ReasonOK, time.Second), marketplace.Used{Events: events}))
 	// Output:
 	// run  1 0.001000 USD
 	// event page 50 0.100000 USD
@@ -68,7 +68,7 @@ func ExampleSettle_canceled() {
 	}
 	run := finished(product.ReasonCanceled, 30*time.Second)
 	run.Cancel = &product.Cancel{SignaledAt: now.Add(3 * time.Second)}
-	show(marketplace.Settle(hold, run, nil))
+	show(marketplace.Settle(hold, run, marketplace.Used{}))
 	// Output:
 	// run_time  3 0.000300 USD
 	// total 0.000300 USD of which the platform gets 0.000000 USD
@@ -82,7 +82,7 @@ func ExampleSettle_platformFailure() {
 		},
 		Amount: money.Of(250_000, "USD"),
 	}
-	show(marketplace.Settle(hold, finished(product.ReasonPlatformError, time.Minute), nil))
+	show(marketplace.Settle(hold, finished(product.ReasonPlatformError, time.Minute), marketplace.Used{}))
 	// Output:
 	// total 0.000000 USD of which the platform gets 0.000000 USD
 }

@@ -305,11 +305,11 @@ func (m *market) settle(t *testing.T) error {
 	}
 	if !s.hold.SettledAt.IsZero() {
 		require.Nil(t, s.run.Settle(product.ReasonOK, "", m.now), m)
-		require.Equal(t, s.bill, marketplace.Settle(s.hold, s.run, s.events), m)
+		require.Equal(t, s.bill, marketplace.Settle(s.hold, s.run, marketplace.Used{Events: s.events}), m)
 		return fault.New(fault.Conflict, "run_ended", "it is settled")
 	}
 	m.finish(&s.run)
-	s.bill = marketplace.Settle(s.hold, s.run, s.events)
+	s.bill = marketplace.Settle(s.hold, s.run, marketplace.Used{Events: s.events})
 	total, fee, rule := s.bill.Total.Micros, s.bill.Fee.Micros, product.RuleOf(s.run.Reason)
 	require.True(t, 0 <= total && total <= s.hold.Amount.Micros, "%s: %+v", m, s)
 	require.True(t, 0 <= fee && fee <= total, "%s: %+v", m, s)

@@ -67,7 +67,7 @@ func TestEveryKindOfTransaction(t *testing.T) {
 		return tx
 	}
 	h := hold(t, price(marketplace.ModelPerSecond)) // 6000
-	ten := marketplace.Settle(h, ended(product.ReasonOK, ran(10*time.Second, product.ReasonOK)), nil)
+	ten := marketplace.Settle(h, ended(product.ReasonOK, ran(10*time.Second, product.ReasonOK)), marketplace.Used{})
 	order := marketplace.Order{ID: "ord_1", OrgID: "org_buyer", AgentID: "agt_1", Agent: "acme/greeter"}
 
 	tx, err := marketplace.CreditMoney("org_buyer", usd(100_000), "", now)
@@ -82,7 +82,7 @@ func TestEveryKindOfTransaction(t *testing.T) {
 
 	tx, err = h.HoldMoney(now)
 	step(book{external: -100_000, wallet: 93_000, held: 6000, earnings: 800, fees: 200}, marketplace.TxHold, tx, err)
-	tx, err = h.SettleMoney(marketplace.Settle(h, ended(evicted, ran(time.Minute, evicted)), nil), now)
+	tx, err = h.SettleMoney(marketplace.Settle(h, ended(evicted, ran(time.Minute, evicted)), marketplace.Used{}), now)
 	step(book{external: -100_000, wallet: 99_000, held: 0, earnings: 800, fees: 200}, marketplace.TxRelease, tx, err)
 
 	tx, err = marketplace.SubscriptionMoney(order, "org_acme", usd(10_000), 2000, now)
@@ -106,7 +106,7 @@ func TestRunsThatCostNothingMoveNothing(t *testing.T) {
 	tx, err := h.HoldMoney(now)
 	require.NoError(t, err)
 	require.Empty(t, tx.Lines)
-	tx, err = h.SettleMoney(marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), nil), now)
+	tx, err = h.SettleMoney(marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), marketplace.Used{}), now)
 	require.NoError(t, err)
 	require.Equal(t, marketplace.TxRelease, tx.Kind)
 	require.Empty(t, tx.Lines)
@@ -258,7 +258,7 @@ func TestRandomHistoriesBalance(t *testing.T) {
 			require.NoError(t, err)
 			b.post(t, put)
 			reason := []product.Reason{product.ReasonOK, agentError, evicted}[r.IntN(3)]
-			s := marketplace.Settle(h, ended(reason, ran(time.Duration(r.Int64N(70))*time.Second, reason)), nil)
+			s := marketplace.Settle(h, ended(reason, ran(time.Duration(r.Int64N(70))*time.Second, reason)), marketplace.Used{})
 			tx, err := h.SettleMoney(s, now)
 			require.NoError(t, err)
 			b.post(t, tx)

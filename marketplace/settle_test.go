@@ -81,7 +81,7 @@ func billOf(t *testing.T, s marketplace.Settlement) (b bill) {
 			b.run += l.Amount.Micros
 		case marketplace.LineTime:
 			b.seconds += l.Amount.Micros
-		case marketplace.LineEvent:
+		case marketplace.LineEvent, marketplace.LineModel:
 			b.events += l.Amount.Micros
 		case marketplace.LineCap:
 			b.capped += l.Amount.Micros
@@ -173,11 +173,11 @@ func TestSettle(t *testing.T) {
 						want = tc.free
 					}
 					h := hold(t, p)
-					s := marketplace.Settle(h, tc.run, events)
+					s := marketplace.Settle(h, tc.run, marketplace.Used{Events: events})
 					require.Empty(t, cmp.Diff(want[model], billOf(t, s), cmp.AllowUnexported(bill{})))
 					require.LessOrEqual(t, s.Total.Micros, h.Amount.Micros, "never more than was held")
 					require.Equal(t, h.Price.Currency, s.Total.Currency)
-					require.Empty(t, cmp.Diff(s, marketplace.Settle(h, tc.run, events)), "the same run gives the same bill")
+					require.Empty(t, cmp.Diff(s, marketplace.Settle(h, tc.run, marketplace.Used{Events: events})), "the same run gives the same bill")
 				})
 			}
 		}
@@ -185,7 +185,7 @@ func TestSettle(t *testing.T) {
 }
 
 func TestSettleItemizes(t *testing.T) {
-	s := marketplace.Settle(hold(t, price(marketplace.ModelPerEvent)), ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), twoPages)
+	s := marketplace.Settle(hold(t, price(marketplace.ModelPerEvent)), ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), marketplace.Used{Events: twoPages})
 	require.Empty(t, cmp.Diff([]marketplace.CostLine{
 		{Kind: marketplace.LineRun, Quantity: 1, Amount: usd(1000)},
 		{Kind: marketplace.LineEvent, Event: "page", Quantity: 2, Amount: usd(4000)},
@@ -194,7 +194,7 @@ func TestSettleItemizes(t *testing.T) {
 	require.Equal(t, usd(35_000), s.Total)
 	require.Equal(t, usd(7000), s.Fee)
 
-	s = marketplace.Settle(hold(t, price(marketplace.ModelPerSecond)), ended(product.ReasonOK, ran(90*time.Second, product.ReasonOK)), nil)
+	s = marketplace.Settle(hold(t, price(marketplace.ModelPerSecond)), ended(product.ReasonOK, ran(90*time.Second, product.ReasonOK)), marketplace.Used{})
 	require.Empty(t, cmp.Diff([]marketplace.CostLine{
 		{Kind: marketplace.LineTime, Quantity: 90, Amount: usd(9000)},
 		{Kind: marketplace.LineCap, Quantity: 1, Amount: usd(-3000)},
@@ -203,7 +203,7 @@ func TestSettleItemizes(t *testing.T) {
 
 	// Without an entrance fee there is no line of it.
 	h := hold(t, price(marketplace.ModelPerEvent, func(p *marketplace.Price) { p.PerRun = 0 }))
-	require.Empty(t, marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), nil).Lines)
+	require.Empty(t, marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), marketplace.Used{}).Lines)
 }
 
 func TestEventsOverTheBudgetAreCapped(t *testing.T) {
@@ -212,7 +212,7 @@ func TestEventsOverTheBudgetAreCapped(t *testing.T) {
 		{Event: "page", Count: 1, Amount: usd(money.MaxMicros)}, {Event: "page", Count: 1, Amount: usd(money.MaxMicros)},
 		{Event: "image", Count: 1, Amount: usd(money.MaxMicros)},
 	}
-	s := marketplace.Settle(h, ended(product.ReasonBudgetExhausted, ran(time.Second, product.ReasonBudgetExhausted)), events)
+	s := marketplace.Settle(h, ended(product.ReasonBudgetExhausted, ran(time.Second, product.ReasonBudgetExhausted)), marketplace.Used{Events: events})
 	require.Equal(t, h.Amount, s.Total)
 	require.Equal(t, marketplace.LineCap, s.Lines[len(s.Lines)-1].Kind)
 	require.Negative(t, s.Lines[len(s.Lines)-1].Amount.Micros)
@@ -222,7 +222,7 @@ func TestIncludedRunsCostNothing(t *testing.T) {
 	for _, model := range marketplace.Models() {
 		h := hold(t, price(model, charged))
 		h.Included, h.Amount = true, h.Price.Of(0)
-		s := marketplace.Settle(h, ended(product.ReasonOK, ran(10*time.Second, product.ReasonOK)), nil)
+		s := marketplace.Settle(h, ended(product.ReasonOK, ran(10*time.Second, product.ReasonOK)), marketplace.Used{})
 		require.Empty(t, cmp.Diff(marketplace.Settlement{Total: h.Price.Of(0), Fee: h.Price.Of(0), Counted: true, Seconds: 10}, s, cmpopts.EquateEmpty()), model)
 	}
 }
@@ -232,7 +232,7 @@ func TestRunsKeepThePriceTheyStartedWith(t *testing.T) {
 	for _, model := range []marketplace.Model{marketplace.ModelPerRun, marketplace.ModelPerSecond} {
 		h := hold(t, price(model, steps))
 		h.Used = 10
-		s := marketplace.Settle(h, ended(product.ReasonOK, ran(3*time.Second, product.ReasonOK)), nil)
+		s := marketplace.Settle(h, ended(product.ReasonOK, ran(3*time.Second, product.ReasonOK)), marketplace.Used{})
 		want := map[marketplace.Model]int64{marketplace.ModelPerRun: 50, marketplace.ModelPerSecond: 150}[model]
 		require.Equal(t, usd(want), s.Total, model)
 	}
@@ -242,7 +242,7 @@ func TestFeesAreRoundedForThePublisher(t *testing.T) {
 	for points, fee := range map[int64]int64{0: 0, 1: 0, 3333: 2, 9999: 6, 10_000: 7} {
 		h := hold(t, price(marketplace.ModelPerRun, func(p *marketplace.Price) { p.PerRun = 7 }))
 		h.FeeBasisPoints = points
-		s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), nil)
+		s := marketplace.Settle(h, ended(product.ReasonOK, ran(time.Second, product.ReasonOK)), marketplace.Used{})
 		require.Equal(t, usd(fee), s.Fee, points)
 	}
 }
@@ -266,7 +266,7 @@ func TestSettlementsAreBounded(t *testing.T) {
 		if r.IntN(3) == 0 {
 			run = canceledAfter(time.Duration(r.Int64N(90_000)-2000)*time.Millisecond, run)
 		}
-		s := marketplace.Settle(h, run, []marketplace.EventCharge{{Event: "page", Count: 1, Amount: usd(r.Int64N(9))}})
+		s := marketplace.Settle(h, run, marketplace.Used{Events: []marketplace.EventCharge{{Event: "page", Count: 1, Amount: usd(r.Int64N(9))}}})
 		about := fmt.Sprintf("%+v\n%+v\n%+v", h, run, s)
 		require.GreaterOrEqual(t, s.Total.Micros, int64(0), about)
 		require.LessOrEqual(t, s.Total.Micros, h.Amount.Micros, about)

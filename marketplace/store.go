@@ -36,6 +36,7 @@ type Store interface {
 	LedgerStore
 	TopUpStore
 	SpendStore
+	SecretStore
 	Settlements
 }
 
@@ -350,10 +351,17 @@ type Settlements interface {
 	// cost, and the hold becomes charges or is released, once and for good. The
 	// cost is stored with the run.
 	SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
-		settle func(product.Run, Hold, []EventCharge) Settlement) (product.Run, []ids.Run, error)
+		settle func(product.Run, Hold, Used) Settlement) (product.Run, []ids.Run, error)
 	// ChargeEvent records a named event of a run that goes on, as
 	// [Hold.Charge] allows. The same key again returns the first charge.
-	ChargeEvent(ctx context.Context, run ids.Run, key, event string, count int64, at time.Time) (EventCharge, error)
+	// An attempt that is not open, see [product.Run.Open], charges for nothing.
+	ChargeEvent(ctx context.Context, run ids.Run, attempt int, key, event string, count int64, at time.Time) (EventCharge, error)
+	// ReserveModel makes room for a call of a model, see [ModelReservation]; it returns
+	// how much.
+	ReserveModel(ctx context.Context, r ModelReservation) (money.Amount, error)
+	// SettleModel replaces the reservation of a call by what it used. Once: again, or
+	// when the run has been settled, nothing changes.
+	SettleModel(ctx context.Context, run ids.Run, key string, u ModelUsage) error
 	// HoldOf finds what is or was held for a run; fault.NotFound.
 	HoldOf(ctx context.Context, run ids.Run) (Hold, error)
 }

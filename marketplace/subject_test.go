@@ -33,7 +33,7 @@ func TestSubjectOf(t *testing.T) {
 			want := marketplace.Subject{
 				Version: "1.2.0", Permissions: product.PermissionsOf(v.Manifest), Timeout: tt.want, MaxCost: money.Of(7, "USD"),
 			}
-			require.Empty(t, cmp.Diff(want, marketplace.SubjectOf(v, request, limits)))
+			require.Empty(t, cmp.Diff(want, marketplace.SubjectOf(v, request, limits, marketplace.Policy{})))
 
 			plan, err := product.Resolve(product.Question{Version: v, Request: request, Limits: limits, Now: time.Now()})
 			require.NoError(t, err)

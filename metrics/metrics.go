@@ -23,9 +23,10 @@ type Metrics struct {
 	registry *prometheus.Registry
 	now      func() time.Time
 
-	mu    sync.Mutex
-	found map[string]found
-	total *prometheus.CounterVec
+	mu     sync.Mutex
+	found  map[string]found
+	total  *prometheus.CounterVec
+	checks *prometheus.GaugeVec
 }
 
 // found is what the last reconciliation of this process found.
@@ -41,8 +42,11 @@ func New() *Metrics {
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "reconciled_total", Help: "What reconciliations found, since this process began.",
 		}, []string{"part"}),
+		checks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: prefix + "doctor_check", Help: "What the doctor of this process found last: 1 holds, 0 does not, -1 unknown.",
+		}, []string{"check", "tier"}),
 	}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.total, m)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.total, m.checks, m)
 	return m
 }
 
@@ -53,6 +57,11 @@ func (m *Metrics) Found(part string, n int) {
 	defer m.mu.Unlock()
 	m.found[part] = found{n, m.now()}
 	m.total.WithLabelValues(part).Add(float64(n))
+}
+
+// Checked notes what the doctor found of a check: 1 it holds, 0 it does not, -1 unknown.
+func (m *Metrics) Checked(check, tier string, value float64) {
+	m.checks.WithLabelValues(check, tier).Set(value)
 }
 
 // Describe implements prometheus.Collector. What is collected changes with time, so it

@@ -5,13 +5,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"agentmarket/fault"
 )
 
 // permissions are the manifest's, where every policy allows each of them.
 func (r *resolution) permissions() {
 	m := r.Version.Manifest
 	r.plan.Tools = r.allow("tools", m.Tools, func(p Policy) []string { return p.Tools }, coversTool)
+	r.plan.Models = r.allow("models", m.Models, func(p Policy) []string { return p.Models }, coversTool)
 	r.plan.Secrets = r.allow("secrets", m.Secrets, func(p Policy) []string { return p.Secrets }, same)
+	for i, name := range m.Secrets {
+		if slices.Contains(r.MissingSecrets, name) {
+			r.beyond = append(r.beyond, fault.Field{Pointer: fmt.Sprintf("/manifest/secrets/%d", i),
+				Message: "asks for the secret " + name + ", which the organization does not have"})
+		}
+	}
 	r.plan.Egress = r.allow("egress", m.Egress, func(p Policy) []string { return p.Egress }, coversHost)
 }
 
@@ -40,7 +49,7 @@ func (r *resolution) allow(field string, asked []string, listed func(Policy) []s
 	return asked
 }
 
-// coversTool reports whether an entry of a policy allows a tool: it is the tool, or
+// coversTool reports whether an entry of a policy allows a tool or a model: it is it, or
 // the beginning of its name and a *.
 func coversTool(have, want string) bool {
 	prefix, open := strings.CutSuffix(have, "*")
@@ -66,6 +75,9 @@ func (r *resolution) tier() {
 		if !r.Limits.Sandboxed {
 			r.deny("/tier", "%s asks for the sandboxed tier, and this platform has no sandboxed tier", p)
 		}
+	}
+	if refusal := r.Limits.Tiers.Refusal(r.plan.Tier); refusal != "" {
+		r.beyond = append(r.beyond, fault.Field{Pointer: "/tier", Message: "the " + string(r.plan.Tier) + " tier is refused: " + refusal})
 	}
 	r.explain("tier", rule, "")
 }

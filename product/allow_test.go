@@ -6,12 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/agentruntime"
+	"agentmarket/fault"
 	"agentmarket/money"
 )
 
 func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 	manifest := func(m *agentruntime.Manifest) {
 		m.Tools = []string{"search/web", "mail"}
+		m.Models = []string{"small-1", "large-1"}
 		m.Secrets = []string{"TOKEN", "KEY"}
 		m.Egress = []string{"api.example.com:443", "*.example.org"}
 	}
@@ -24,6 +26,8 @@ func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 		{"policies that say nothing", policies(Policy{}, Policy{}, Policy{}, Policy{}), nil},
 		{"all by name", []Policy{{Tools: []string{"mail", "search/web"}, Secrets: []string{"KEY", "TOKEN"}, Egress: []string{"api.example.com:443", "*.example.org"}}}, nil},
 		{"all by a wider entry", []Policy{{Tools: []string{"search/*", "m*"}, Egress: []string{"*.example.com", "*.org"}}}, nil},
+		{"models by name and by a wider entry", []Policy{{Models: []string{"small-*", "large-1"}}}, nil},
+		{"another model", []Policy{{Models: []string{"small-*"}}}, []string{"/manifest/models/1"}},
 		{"every tool", []Policy{{Tools: []string{"*"}}}, nil},
 		{"none", []Policy{{Tools: []string{}, Secrets: []string{}, Egress: []string{}}},
 			[]string{"/manifest/tools/0", "/manifest/tools/1", "/manifest/secrets/0", "/manifest/secrets/1", "/manifest/egress/0", "/manifest/egress/1"}},
@@ -44,9 +48,14 @@ func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 			}
 			require.NoError(t, err)
 			m := q.Version.Manifest
-			require.Equal(t, [][]string{m.Tools, m.Secrets, m.Egress}, [][]string{plan.Tools, plan.Secrets, plan.Egress})
+			require.Equal(t, [][]string{m.Tools, m.Models, m.Secrets, m.Egress}, [][]string{plan.Tools, plan.Models, plan.Secrets, plan.Egress})
 		})
 	}
+	lacking := aQuestion()
+	lacking.Version, lacking.MissingSecrets = aVersion(manifest), []string{"KEY"}
+	_, err := Resolve(lacking)
+	require.True(t, fault.Is(err, fault.Invalid))
+	require.Equal(t, []string{"/manifest/secrets/1"}, pointersOf(err))
 	q := aQuestion()
 	q.Version, q.Policies = aVersion(manifest), policies(Policy{Tools: []string{"*"}}, Policy{}, Policy{Tools: []string{"*"}}, Policy{})
 	plan, err := Resolve(q)

@@ -49,7 +49,8 @@ func (r *Run) AwaitApproval(now time.Time) *Event {
 
 // Decide records the decision about a run that waits for one. Its time in the
 // queue begins with it. A run that does not wait is fault.Conflict with the code
-// not_waiting; the same decision again changes nothing.
+// not_waiting; the same decision again changes nothing. Whether an input that comes
+// again is the same, the store knows: see [RunBodies].
 func (r *Run) Decide(d Decision, by, note string, inputEdited bool, now time.Time) (*Event, error) {
 	switch {
 	case r.Approval != nil && r.Approval.Decision == d && !inputEdited:

@@ -1,7 +1,9 @@
 package product
 
 import (
+	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"agentmarket/agentruntime"
@@ -10,7 +12,7 @@ import (
 // Permissions is what a version asks of its buyer: what it may use, and how much
 // one run may take.
 type Permissions struct {
-	Tools, Secrets, Egress []string // sorted
+	Tools, Models, Secrets, Egress []string // sorted
 
 	CPUMillis, MemoryMiB, DiskMiB, RunSeconds int64
 }
@@ -19,6 +21,7 @@ type Permissions struct {
 func PermissionsOf(m agentruntime.Manifest) Permissions {
 	return Permissions{
 		Tools:     slices.Sorted(slices.Values(m.Tools)),
+		Models:    slices.Sorted(slices.Values(m.Models)),
 		Secrets:   slices.Sorted(slices.Values(m.Secrets)),
 		Egress:    slices.Sorted(slices.Values(m.Egress)),
 		CPUMillis: m.Resources.CPUMillis, MemoryMiB: m.Resources.MemoryMiB, DiskMiB: m.Resources.DiskMiB,
@@ -27,9 +30,9 @@ func PermissionsOf(m agentruntime.Manifest) Permissions {
 }
 
 // NeedsConsent reports whether anything is asked for that a buyer has to agree
-// to: a tool, a secret or a host.
+// to: a tool, a model, a secret or a host.
 func (p Permissions) NeedsConsent() bool {
-	return len(p.Tools) > 0 || len(p.Secrets) > 0 || len(p.Egress) > 0
+	return len(p.Tools) > 0 || len(p.Models) > 0 || len(p.Secrets) > 0 || len(p.Egress) > 0
 }
 
 // Covers reports whether who consented to p has consented to next as well.
@@ -43,7 +46,7 @@ func (p Permissions) With(other Permissions) Permissions {
 		return slices.Compact(list)
 	}
 	return Permissions{
-		Tools: both(p.Tools, other.Tools), Secrets: both(p.Secrets, other.Secrets), Egress: both(p.Egress, other.Egress),
+		Tools: both(p.Tools, other.Tools), Models: both(p.Models, other.Models), Secrets: both(p.Secrets, other.Secrets), Egress: both(p.Egress, other.Egress),
 		CPUMillis: max(p.CPUMillis, other.CPUMillis), MemoryMiB: max(p.MemoryMiB, other.MemoryMiB),
 		DiskMiB: max(p.DiskMiB, other.DiskMiB), RunSeconds: max(p.RunSeconds, other.RunSeconds),
 	}
@@ -54,6 +57,7 @@ func (p Permissions) With(other Permissions) Permissions {
 // neither.
 type PermissionChange struct {
 	ToolsAdded, ToolsRemoved     []string
+	ModelsAdded, ModelsRemoved   []string
 	SecretsAdded, SecretsRemoved []string
 	EgressAdded, EgressRemoved   []string
 
@@ -70,6 +74,7 @@ type EnvelopeChange struct {
 func (p Permissions) ChangeTo(next Permissions) PermissionChange {
 	c := PermissionChange{
 		ToolsAdded: missing(next.Tools, p.Tools, same), ToolsRemoved: missing(p.Tools, next.Tools, same),
+		ModelsAdded: missing(next.Models, p.Models, same), ModelsRemoved: missing(p.Models, next.Models, same),
 		SecretsAdded: missing(next.Secrets, p.Secrets, same), SecretsRemoved: missing(p.Secrets, next.Secrets, same),
 		EgressAdded: missing(next.Egress, p.Egress, coversHost), EgressRemoved: missing(p.Egress, next.Egress, coversHost),
 	}
@@ -86,16 +91,16 @@ func (p Permissions) ChangeTo(next Permissions) PermissionChange {
 	return c
 }
 
-// Widens reports whether the change asks for more: a new tool, secret or host, or
+// Widens reports whether the change asks for more: a new tool, model, secret or host, or
 // a larger bound.
 func (c PermissionChange) Widens() bool {
-	return len(c.ToolsAdded) > 0 || len(c.SecretsAdded) > 0 || len(c.EgressAdded) > 0 ||
+	return len(c.ToolsAdded) > 0 || len(c.ModelsAdded) > 0 || len(c.SecretsAdded) > 0 || len(c.EgressAdded) > 0 ||
 		slices.ContainsFunc(c.Envelope, func(e EnvelopeChange) bool { return e.To > e.From })
 }
 
 // Empty reports whether nothing changes.
 func (c PermissionChange) Empty() bool {
-	return !c.Widens() && len(c.ToolsRemoved) == 0 && len(c.SecretsRemoved) == 0 &&
+	return !c.Widens() && len(c.ToolsRemoved) == 0 && len(c.ModelsRemoved) == 0 && len(c.SecretsRemoved) == 0 &&
 		len(c.EgressRemoved) == 0 && len(c.Envelope) == 0
 }
 
@@ -111,15 +116,31 @@ func missing(list, other []string, covers func(have, want string) bool) (left []
 
 func same(have, want string) bool { return have == want }
 
+// defaultPort is that of an entry of egress without one.
+const defaultPort = "443"
+
+// GrantsHost reports whether one of some entries of egress allows connections to a host
+// and port. It is what a consent is compared by, so nothing is reached that nobody agreed
+// to.
+func GrantsHost(entries []string, host string, port uint16) bool {
+	want := host + ":" + strconv.Itoa(int(port))
+	return slices.ContainsFunc(entries, func(have string) bool { return coversHost(have, want) })
+}
+
 // coversHost reports whether an entry of egress allows all that another one asks
-// for. An entry without a port allows every port; *.example.com allows every name
-// below example.com, and *.a.example.com is one of them.
+// for. An entry without a port is one for 443; *.example.com allows every name below
+// example.com, and *.a.example.com is one of them.
 func coversHost(have, want string) bool {
-	haveHost, havePort, bound := strings.Cut(have, ":")
-	wantHost, wantPort, _ := strings.Cut(want, ":")
-	if bound && havePort != wantPort {
+	haveHost, havePort := hostAndPort(have)
+	wantHost, wantPort := hostAndPort(want)
+	if havePort != wantPort {
 		return false
 	}
 	below, wildcard := strings.CutPrefix(haveHost, "*")
 	return haveHost == wantHost || wildcard && strings.HasSuffix(strings.TrimPrefix(wantHost, "*"), below)
+}
+
+func hostAndPort(entry string) (host, port string) {
+	host, port, _ = strings.Cut(entry, ":")
+	return host, cmp.Or(port, defaultPort)
 }

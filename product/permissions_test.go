@@ -14,15 +14,15 @@ func TestPermissionsOf(t *testing.T) {
 	require.Empty(t, cmp.Diff(Permissions{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64, RunSeconds: 300}, PermissionsOf(m)))
 	require.False(t, PermissionsOf(m).NeedsConsent())
 
-	m.Tools, m.Secrets, m.Egress = []string{"b", "a"}, []string{"Y", "X"}, []string{"b.example.com", "a.example.com"}
+	m.Tools, m.Models, m.Secrets, m.Egress = []string{"b", "a"}, []string{"n", "m"}, []string{"Y", "X"}, []string{"b.example.com", "a.example.com"}
 	want := Permissions{
-		Tools: []string{"a", "b"}, Secrets: []string{"X", "Y"}, Egress: []string{"a.example.com", "b.example.com"},
+		Tools: []string{"a", "b"}, Models: []string{"m", "n"}, Secrets: []string{"X", "Y"}, Egress: []string{"a.example.com", "b.example.com"},
 		CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64, RunSeconds: 300,
 	}
 	require.Empty(t, cmp.Diff(want, PermissionsOf(m)))
 	require.Equal(t, []string{"b", "a"}, m.Tools, "the manifest is not touched")
 	for name, m := range map[string]agentruntime.Manifest{
-		"tool": {Tools: []string{"a"}}, "secret": {Secrets: []string{"X"}}, "host": {Egress: []string{"a.example.com"}},
+		"tool": {Tools: []string{"a"}}, "model": {Models: []string{"m"}}, "secret": {Secrets: []string{"X"}}, "host": {Egress: []string{"a.example.com"}},
 	} {
 		require.True(t, PermissionsOf(m).NeedsConsent(), name)
 	}
@@ -44,6 +44,8 @@ func TestPermissionChange(t *testing.T) {
 		{"another secret", Permissions{Secrets: list("X")}, Permissions{Secrets: list("Y")},
 			PermissionChange{SecretsAdded: list("Y"), SecretsRemoved: list("X")}, true},
 		{"a secret less", Permissions{Secrets: list("X")}, Permissions{}, PermissionChange{SecretsRemoved: list("X")}, false},
+		{"a model more", Permissions{}, Permissions{Models: list("m")}, PermissionChange{ModelsAdded: list("m")}, true},
+		{"a model less", Permissions{Models: list("m")}, Permissions{}, PermissionChange{ModelsRemoved: list("m")}, false},
 		{"a host more", Permissions{}, Permissions{Egress: list("a.example.com")},
 			PermissionChange{EgressAdded: list("a.example.com")}, true},
 		{"a host less", Permissions{Egress: list("a.example.com")}, Permissions{},
@@ -81,7 +83,9 @@ func TestCoversHost(t *testing.T) {
 		{"a.example.com", "a.example.com:443", true},
 		{"a.example.com:443", "a.example.com:443", true},
 		{"a.example.com:443", "a.example.com:80", false},
-		{"a.example.com:443", "a.example.com", false},
+		{"a.example.com:443", "a.example.com", true},
+		{"a.example.com", "a.example.com:80", false},
+		{"a.example.com:8443", "a.example.com", false},
 		{"a.example.com", "b.a.example.com", false},
 		{"*.example.com", "*.example.com", true},
 		{"*.example.com", "*.example.com:443", true},
@@ -95,9 +99,34 @@ func TestCoversHost(t *testing.T) {
 		{"*.a.example.com", "*.example.com", false},
 		{"*.example.com:443", "a.example.com:443", true},
 		{"*.example.com:443", "a.example.com:80", false},
-		{"*.example.com:443", "a.example.com", false},
-		{"*.example.com:443", "*.example.com", false},
+		{"*.example.com:443", "a.example.com", true},
+		{"*.example.com", "a.example.com:8443", false},
+		{"*.example.com:443", "*.example.com", true},
 	} {
 		require.Equal(t, tt.covers, coversHost(tt.have, tt.want), "%s, %s", tt.have, tt.want)
 	}
+}
+
+func TestGrantsHost(t *testing.T) {
+	entries := []string{"api.example.com", "db.example.com:5432", "*.example.org"}
+	for _, tt := range []struct {
+		host    string
+		port    uint16
+		granted bool
+	}{
+		{"api.example.com", 443, true},
+		{"api.example.com", 80, false},
+		{"api.example.com", 8443, false},
+		{"db.example.com", 5432, true},
+		{"db.example.com", 443, false},
+		{"a.example.org", 443, true},
+		{"a.b.example.org", 443, true},
+		{"example.org", 443, false},
+		{"a.example.org", 8443, false},
+		{"evil-example.org", 443, false},
+		{"example.com", 443, false},
+	} {
+		require.Equal(t, tt.granted, GrantsHost(entries, tt.host, tt.port), "%s %d", tt.host, tt.port)
+	}
+	require.False(t, GrantsHost(nil, "api.example.com", 443))
 }

@@ -39,10 +39,13 @@ type Plan struct {
 	MaxOutputBytes int64
 	MaxLogBytes    int64
 
-	// Tools, Secrets and Egress are what the run may use: names, never values.
-	Tools, Secrets, Egress []string
-	Tier                   Tier
-	Mode                   Mode
+	// Tools, Models, Secrets and Egress are what the run may use: names, never values.
+	Tools, Models, Secrets, Egress []string
+	Tier                           Tier
+	// Warm is how many places are kept ready for runs with the same plan: 0 where
+	// every attempt waits for its own.
+	Warm int
+	Mode Mode
 	// Approval says for people why a person has to approve the run; empty: nobody
 	// has to.
 	Approval  string
@@ -84,6 +87,13 @@ type Deadlines struct {
 	Grace time.Duration // SIGTERM to SIGKILL
 }
 
+// RetryWindow is how long after the run was granted its slot attempts may begin: what
+// all attempts that the plan allows come to if each takes as long as it may.
+func (p Plan) RetryWindow() time.Duration {
+	one := p.Deadlines.Start + p.Deadlines.Run + p.Deadlines.Grace
+	return one * time.Duration(p.MaxAttempts+max(1, p.AgentAttempts)-1)
+}
+
 // Limits are the platform's own bounds; a plan never exceeds them.
 type Limits struct {
 	Resources      Resources
@@ -93,8 +103,13 @@ type Limits struct {
 	MaxAttempts    int
 	MaxOutputBytes int64
 	MaxLogBytes    int64
+	// MaxWarm bounds what policies may keep ready. 0: nothing.
+	MaxWarm int
 	// Sandboxed says that there is a sandboxed tier here.
 	Sandboxed bool
+	// Tiers says which tiers are refused, for the cluster does not keep what they promise.
+	// nil: none.
+	Tiers *Tiers
 	// Quota is what an organization gets that no operator has set one for.
 	Quota Quota
 }

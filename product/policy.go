@@ -35,9 +35,9 @@ type Policy struct {
 	DefaultRun, DefaultQueue time.Duration
 	// Tier is the least isolation.
 	Tier Tier
-	// Tools, Secrets and Egress that versions may ask for. Nil: all; empty: none.
-	// A tool may be a prefix that ends with *; hosts are as in manifests.
-	Tools, Secrets, Egress []string
+	// Tools, Models, Secrets and Egress that versions may ask for. Nil: all; empty: none.
+	// A tool or a model may be a prefix that ends with *; hosts are as in manifests.
+	Tools, Models, Secrets, Egress []string
 	// Modes in which runs may be started. Nil: all.
 	Modes []Mode
 	// ApprovalAbove makes a person approve a run that may cost more. Zero
@@ -48,6 +48,8 @@ type Policy struct {
 	// KeepInput, KeepOutput and KeepLog are how long the bodies of a run are kept
 	// after its end.
 	KeepInput, KeepOutput, KeepLog time.Duration
+	// Warm is how many places are kept ready for the next run of a version.
+	Warm int
 
 	UpdatedBy string
 	UpdatedAt time.Time

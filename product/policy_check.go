@@ -17,14 +17,16 @@ const (
 	MaxPolicyDuration = 365 * 24 * time.Hour
 	MaxRetention      = 10 * MaxPolicyDuration
 	MaxPolicyCPU      = 1_000_000 // thousandths of a core
+	MaxPolicyWarm     = 20        // for each kind of run
 	MaxPolicyMiB      = 16 << 20  // 16 TiB, of memory and of disk
 )
 
-// agentEntry is publisher/name or publisher/*, toolPrefix the beginning of the name
-// of a tool and a *.
+// agentEntry is publisher/name or publisher/*; toolPrefix and modelPrefix are the
+// beginning of a name and a *.
 var (
-	agentEntry = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?/([a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?|\*)$`)
-	toolPrefix = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,126})?\*$`)
+	agentEntry  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?/([a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?|\*)$`)
+	toolPrefix  = regexp.MustCompile(`^([a-z0-9][a-z0-9._/-]{0,126})?\*$`)
+	modelPrefix = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._:/-]{0,98})?\*$`)
 )
 
 // Check returns fault.Invalid, policy_invalid, with every field that is wrong.
@@ -39,10 +41,13 @@ func (p Policy) Check() error {
 	f.duration("/keep_input_seconds", p.KeepInput, MaxRetention)
 	f.duration("/keep_output_seconds", p.KeepOutput, MaxRetention)
 	f.duration("/keep_log_seconds", p.KeepLog, MaxRetention)
+	f.check(0 <= p.Warm && p.Warm <= MaxPolicyWarm, "/warm", "must be 0 to %d", MaxPolicyWarm)
 	f.list("/agents", p.Agents, agentEntry.MatchString, "must be publisher/name or publisher/*")
 	f.list("/approval_agents", p.ApprovalAgents, agentEntry.MatchString, "must be publisher/name or publisher/*")
 	f.list("/tools", p.Tools, func(entry string) bool { return agentruntime.ValidTool(entry) || toolPrefix.MatchString(entry) },
 		"must be the name of a tool, or the beginning of one and *")
+	f.list("/models", p.Models, func(entry string) bool { return agentruntime.ValidModel(entry) || modelPrefix.MatchString(entry) },
+		"must be the name of a model, or the beginning of one and *")
 	f.list("/secrets", p.Secrets, agentruntime.ValidSecret, "must be the name of a secret")
 	f.list("/egress", p.Egress, agentruntime.ValidEgress, "must be a host as in manifests: api.example.com, *.example.com or api.example.com:443")
 	f.check(p.Tier == "" || p.Tier == TierStandard || p.Tier == TierSandboxed, "/tier", "must be %s or %s", TierStandard, TierSandboxed)

@@ -15,6 +15,7 @@ import (
 func TestRecheckOfAPlan(t *testing.T) {
 	q := aQuestion()
 	q.Version = aVersion(func(m *agentruntime.Manifest) {
+		m.Models = []string{"small-1"}
 		m.Tools, m.Secrets, m.Egress = []string{"search/web", "mail"}, []string{"TOKEN"}, []string{"api.example.com"}
 	})
 	q.Request = Request{Mode: ModeSync, Resources: Resources{CPUMillis: 400}}
@@ -45,6 +46,7 @@ func TestRecheckOfAPlan(t *testing.T) {
 		{"the agent", planned, Policy{Agents: []string{}}, "the policy of the organization does not allow acme/reviewer"},
 		{"resources", planned, Policy{MaxResources: Resources{MemoryMiB: 99}}, "the policy of the organization allows 99 memory_mib, the run asks for 100"},
 		{"a tool", planned, Policy{Tools: []string{"search/*"}}, "the policy of the organization does not allow mail in tools"},
+		{"a model", planned, Policy{Models: []string{}}, "the policy of the organization does not allow small-1 in models"},
 		{"a secret", planned, Policy{Secrets: []string{}}, "the policy of the organization does not allow TOKEN in secrets"},
 		{"a host", planned, Policy{Egress: []string{}}, "the policy of the organization does not allow api.example.com in egress"},
 		{"the mode", planned, Policy{Modes: []Mode{ModeAsync}}, "the policy of the organization does not allow the mode sync"},

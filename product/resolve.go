@@ -53,8 +53,11 @@ type Question struct {
 	// Policies are in the order platform, organization, team, agent: of their
 	// defaults the last one counts. See PolicyStore.PoliciesFor.
 	Policies []Policy
-	Limits   Limits
-	Now      time.Time
+	// MissingSecrets are those that the version asks for and the organization does not
+	// have.
+	MissingSecrets []string
+	Limits         Limits
+	Now            time.Time
 }
 
 // Resolve decides what runs: the version's manifest, narrowed by the caller's
@@ -64,7 +67,7 @@ type Question struct {
 // What a policy does not allow is fault.Forbidden with the reason code
 // policy_denied. A manifest that asks for more than the platform gives is
 // fault.Invalid with the reason code plan_invalid: it would fail the same way every
-// time. Either one has a field for every reason.
+// time; so is a secret that the organization does not have. Either one has a field for every reason.
 func Resolve(q Question) (Plan, error) {
 	r := resolution{Question: q}
 	r.subject()
@@ -73,6 +76,7 @@ func Resolve(q Question) (Plan, error) {
 	r.bounds()
 	r.permissions()
 	r.tier()
+	r.warm()
 	r.mode()
 	r.approval()
 	r.retention()
@@ -126,14 +130,18 @@ func (r *resolution) versionRule() string {
 func (r *resolution) explainMoney() {
 	asked := r.Request.MaxCost
 	switch {
-	case r.Right.Price == "":
-		r.explain("price", RuleDefault, "there is nothing to pay")
+	case r.Right.Budget.Currency == "":
 		r.explain("budget", RuleDefault, "there is nothing to pay")
-		return
 	case asked.Currency != "" && asked == r.Right.Budget:
 		r.explain("budget", RuleRequest, "")
+	case r.Right.Price == "":
+		r.explain("budget", RulePlatform, "for models")
 	default:
 		r.explain("budget", RulePrice, "")
+	}
+	if r.Right.Price == "" {
+		r.explain("price", RuleDefault, "there is nothing to pay")
+		return
 	}
 	r.explain("price", RulePrice, "")
 }
@@ -154,6 +162,15 @@ func (r *resolution) bounds() {
 	r.plan.MaxOutputBytes, r.plan.MaxLogBytes = r.Limits.MaxOutputBytes, r.Limits.MaxLogBytes
 	r.explain("max_output_bytes", RulePlatform, "")
 	r.explain("max_log_bytes", RulePlatform, "")
+}
+
+// warm is what the nearest policy wants to be ready, as far as the platform has room.
+func (r *resolution) warm() {
+	wanted := nearest(0, r.Policies, func(p Policy) int64 { return int64(p.Warm) }, bound{0, RuleDefault})
+	if wanted.value == 0 || r.Limits.MaxWarm == 0 {
+		return
+	}
+	r.plan.Warm = int(r.narrow("warm", count, wanted, bound{int64(r.Limits.MaxWarm), RulePlatform}).value)
 }
 
 // deny records what a policy does not allow.

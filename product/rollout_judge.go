@@ -152,10 +152,15 @@ func percentage(share float64) string { return fmt.Sprintf("%g %%", math.Round(s
 // The methods below are the only writers of a rollout's state. One that its state
 // does not allow is fault.Conflict, rollout_state.
 
-// Advance begins the next stage; after the last one the rollout is complete.
-func (r *Rollout) Advance(now time.Time) error {
+// Advance begins the stage after from (from 0); after the last one the rollout is
+// complete. A rollout that is not in from, because somebody else was faster, is
+// fault.Conflict, rollout_stage.
+func (r *Rollout) Advance(from int, now time.Time) error {
 	if err := r.active("advanced"); err != nil {
 		return err
+	}
+	if r.Stage != from {
+		return fault.Newf(fault.Conflict, "rollout_stage", "the rollout is in stage %d, not in stage %d", r.Stage+1, from+1)
 	}
 	if r.Stage+1 >= len(r.Stages) {
 		return r.Complete(now)

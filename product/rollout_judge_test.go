@@ -199,11 +199,17 @@ func TestRolloutSteps(t *testing.T) {
 	require.NoError(t, r.Resume(at(time.Hour)))
 	require.Equal(t, running, r)
 
-	require.NoError(t, r.Advance(at(2*time.Hour)))
+	for _, elsewhere := range []int{-1, 1, 2} {
+		err := r.Advance(elsewhere, at(2*time.Hour))
+		require.Equal(t, "rollout_stage", fault.From(err).Code)
+		require.True(t, fault.Is(err, fault.Conflict))
+		require.Equal(t, running, r)
+	}
+	require.NoError(t, r.Advance(0, at(2*time.Hour)))
 	require.Equal(t, []any{1, at(2 * time.Hour)}, []any{r.Stage, r.StagedAt})
 	back := r
-	require.NoError(t, r.Advance(at(3*time.Hour)))
-	require.NoError(t, r.Advance(at(4*time.Hour)))
+	require.NoError(t, r.Advance(1, at(3*time.Hour)))
+	require.NoError(t, r.Advance(2, at(4*time.Hour)))
 	require.Equal(t, []any{2, product.RolloutCompleted, at(4 * time.Hour)}, []any{r.Stage, r.Status, r.EndedAt})
 	require.NoError(t, r.Complete(at(5*time.Hour)), "a second time")
 	require.Equal(t, at(4*time.Hour), r.EndedAt)
@@ -214,7 +220,7 @@ func TestRolloutSteps(t *testing.T) {
 	require.Equal(t, "it fails", back.Reason)
 	for name, err := range map[string]error{
 		"completed, back":     r.RollBack("late", begun),
-		"completed, advanced": r.Advance(begun),
+		"completed, advanced": r.Advance(2, begun),
 		"rolled back, done":   back.Complete(begun),
 		"rolled back, paused": back.Pause("", begun),
 		"rolled back, on":     back.Resume(begun),

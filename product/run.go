@@ -1,6 +1,9 @@
 package product
 
 import (
+	"encoding/json"
+	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -48,6 +51,10 @@ type Run struct {
 	Cancel    *Cancel // nil without a request
 	Attempts  []Attempt
 
+	// WaitingUntil is until when the agent waits for a person, at the latest; zero: it
+	// does not, or what it asked was answered.
+	WaitingUntil time.Time
+
 	// Webhook is told of this run alone. It is stored with the run and not loaded
 	// with it: see WebhookStore.
 	Webhook *Endpoint
@@ -67,6 +74,18 @@ type Blob struct {
 	Truncated bool
 }
 
+// LogKey is where the log of an attempt is kept.
+func LogKey(run ids.Run, attempt int) string {
+	return fmt.Sprintf("runs/%s/attempts/%d/%s", run, attempt, timedLog)
+}
+
+// timedLog is the name of a log whose lines begin with their times. Older ones are
+// text alone.
+const timedLog = "timed-log.txt"
+
+// Timed reports whether the body is a log whose lines begin with their times.
+func (b Blob) Timed() bool { return path.Base(b.Key) == timedLog }
+
 // Attempt is one try to execute the run.
 type Attempt struct {
 	Number     int // from 1
@@ -78,6 +97,8 @@ type Attempt struct {
 	FinishedAt time.Time
 	Node       string // of the cluster, where it was to run; for operators
 	Log        *Blob  // nil until archived
+	// ReportedAt is when the supervisor told the gateway of the end; zero: it did not.
+	ReportedAt time.Time
 }
 
 // Cancel is the request to cancel a run and the proof that it was carried out.
@@ -102,6 +123,8 @@ type Event struct {
 	At      time.Time
 	Attempt int    // 0 where it belongs to no attempt
 	Message string // for people
+	// Data is a JSON value that the agent gave along; nil: none.
+	Data json.RawMessage
 }
 
 // EventType names what happened.
@@ -121,7 +144,36 @@ const (
 	EventAttemptEnded      EventType = "attempt_ended"
 	EventCancelRequested   EventType = "cancel_requested"
 	EventEnded             EventType = "ended"
+
+	// What agents tell of their work.
+	EventAgentProgress EventType = "agent_progress"
+	EventAgentNote     EventType = "agent_note"
+
+	// What the gateway says of the connections that agents make through it: for each an
+	// event when it begins and one when it ends, or one when it is refused.
+	EventEgressBegan   EventType = "egress_began"
+	EventEgressEnded   EventType = "egress_ended"
+	EventEgressRefused EventType = "egress_refused"
+
+	// EventToolCall is a call of a tool that has ended, as the gateway saw it.
+	EventToolCall EventType = "tool_call"
+	// What people are asked about calls of tools, and what they decide.
+	EventToolApprovalRequested EventType = "tool_approval_requested"
+	EventToolApproved          EventType = "tool_approved"
+	EventToolDenied            EventType = "tool_denied"
 )
+
+// FromSession reports whether events of the type come from what an attempt does while it
+// goes on. What they say is removed with the output of the run, for they may have words
+// of the agent.
+func (t EventType) FromSession() bool {
+	switch t {
+	case EventAgentProgress, EventAgentNote, EventEgressBegan, EventEgressEnded, EventEgressRefused, EventToolCall:
+		return true
+	default:
+		return false
+	}
+}
 
 // AttemptIndex returns the index of an attempt, or -1.
 func (r *Run) AttemptIndex(number int) int {
@@ -158,6 +210,7 @@ func (r *Run) BeginAttempt(n int, now time.Time) (*Event, error) {
 		}
 		r.Status = StatusStarting
 	}
+	r.stopWaiting()
 	r.Attempts = append(r.Attempts, Attempt{Number: n, CreatedAt: now})
 	return &Event{Type: EventAttemptCreated, At: now, Attempt: n}, nil
 }
@@ -197,6 +250,7 @@ func (r *Run) AttemptEnded(n int, end End, now time.Time) *Event {
 	if i < 0 || r.Attempts[i].Reason != "" || r.Status.Terminal() {
 		return nil
 	}
+	r.stopWaiting()
 	a := &r.Attempts[i]
 	a.Reason, a.Message, a.ExitCode, a.FinishedAt = end.Reason, end.Message, end.ExitCode, end.FinishedAt
 	a.Node = end.Node
@@ -249,6 +303,7 @@ func (r *Run) RequestCancel(c Cancel, now time.Time) (*Event, error) {
 		return nil, nil
 	}
 	c.SignaledAt = now
+	r.stopWaiting()
 	r.Cancel = &c
 	r.Status = StatusCanceling
 	return &Event{Type: EventCancelRequested, At: now, Message: c.Reason}, nil
@@ -264,6 +319,7 @@ func (r *Run) Settle(reason Reason, message string, now time.Time) *Event {
 	if err := r.Status.mayBecome(status); err != nil {
 		status = StatusFailed // e.g. a run that could not even be planned
 	}
+	r.stopWaiting()
 	r.Status, r.Reason, r.Cause, r.Message, r.FinishedAt = status, reason, rule.Cause, message, now
 	_, r.RetentionDueAt = r.RetentionDue(now)
 	return &Event{Type: EventEnded, At: now, Message: string(reason)}

@@ -89,7 +89,8 @@ func compileDocument(document any, work *effort, configure func(*jsonschema.Comp
 	if configure != nil {
 		configure(compiler)
 	}
-	const name = "schema.json"
+	// An absolute name: the library completes others with the working directory.
+	const name = "https://schema.invalid/schema.json"
 	if err := compiler.AddResource(name, document); err != nil {
 		return nil, err
 	}

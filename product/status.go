@@ -24,6 +24,10 @@ const (
 	StatusCanceled        Status = "canceled"
 	StatusRejected        Status = "rejected"
 	StatusExpired         Status = "expired"
+
+	// StatusWaitingInput is how a run is shown whose agent waits for a person, see
+	// [Run.Shown]. No run is stored with it.
+	StatusWaitingInput Status = "waiting_input"
 )
 
 // next lists the states that may follow each state. starting follows running
@@ -43,7 +47,7 @@ var next = map[Status][]Status{
 	StatusCanceled: nil, StatusRejected: nil, StatusExpired: nil,
 }
 
-// Statuses returns every state, for validating filters.
+// Statuses returns every state that is stored.
 func Statuses() []Status {
 	return []Status{StatusQueued, StatusWaitingApproval, StatusStarting, StatusRunning, StatusCanceling, StatusSucceeded,
 		StatusFailed, StatusTimedOut, StatusBudgetExhausted, StatusCanceled, StatusRejected, StatusExpired}

@@ -110,17 +110,21 @@ type RunStore interface {
 type RunBodies interface {
 	// DecideRun records a decision about a run that waits for an approval, with
 	// the input that the approver put in place of the caller's (nil: none), and
-	// makes the run due for dispatch. Errors as [Run.Decide].
+	// makes the run due for dispatch. The same decision with the same input again
+	// changes nothing. Errors as [Run.Decide].
 	DecideRun(ctx context.Context, id ids.Run, d Decision, by, note string, input []byte, at time.Time) (Run, error)
 	// OriginalInput loads the input as the caller sent it.
 	OriginalInput(ctx context.Context, id ids.Run) ([]byte, error)
 	// RetentionDue lists up to limit runs that have a body to be removed, the
-	// longest due first.
+	// longest due first; one that was postponed is due from then on.
 	RetentionDue(ctx context.Context, now time.Time, limit int) ([]Run, error)
 	// DataRemoved records that the bodies of a run that were due at a time are
 	// removed; the input goes with it, and with output or log the messages that may
 	// be the agent's, also from deliveries. The record stays.
 	DataRemoved(ctx context.Context, id ids.Run, at time.Time) error
+	// PostponeRemoval keeps a run out of RetentionDue until a time: its bodies could
+	// not be removed. They stay due.
+	PostponeRemoval(ctx context.Context, id ids.Run, until time.Time) error
 	// Children lists the runs that a run started, oldest first.
 	Children(ctx context.Context, parent ids.Run, after ids.Run, limit int) ([]Run, error)
 }
@@ -206,6 +210,9 @@ type WebhookStore interface {
 	CreateEndpoint(ctx context.Context, by audit.Actor, e Endpoint) error
 	// Endpoint finds an endpoint.
 	Endpoint(ctx context.Context, id ids.Endpoint) (Endpoint, error)
+	// RunEndpoint finds the endpoint that came with the start of a run; without one
+	// fault.NotFound.
+	RunEndpoint(ctx context.Context, org ids.Org, run ids.Run) (Endpoint, error)
 	// Endpoints lists the endpoints of an organization, without those of runs.
 	Endpoints(ctx context.Context, org ids.Org) ([]Endpoint, error)
 	// UpdateEndpoint changes an endpoint; DeleteEndpoint removes it and fails its
@@ -229,10 +236,11 @@ type DeliveryStore interface {
 	// RecordTry stores a try (one without a number is none), and the end of the
 	// delivery where status is one. A delivery that has ended stays as it is.
 	RecordTry(ctx context.Context, id ids.Delivery, t DeliveryTry, status DeliveryStatus) error
-	// DueDeliveries and DeliveryDispatched are as ClaimDispatch and Dispatched of
-	// runs.
+	// DueDeliveries is as ClaimDispatch of runs.
 	DueDeliveries(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Delivery, error)
-	DeliveryDispatched(ctx context.Context, id ids.Delivery) error
+	// DeliveryDispatched says that the workflow of a delivery was started. One that
+	// has not ended by then is due again: it may be lost.
+	DeliveryDispatched(ctx context.Context, id ids.Delivery, again time.Time) error
 	// RemoveDeliveries removes deliveries that were made before a time and have
 	// ended, oldest first, and returns how many.
 	RemoveDeliveries(ctx context.Context, before time.Time, limit int) (int, error)
@@ -278,6 +286,8 @@ type ControlStore interface {
 	WebhookStore
 	DeliveryStore
 	ScheduleStore
+	DoctorStore
+	ToolServerStore
 }
 
 // RunKeys finds runs by the requests that made them.
@@ -297,7 +307,10 @@ type IdempotencyKey struct {
 
 // RunQuery selects a page of runs. Zero values select everything.
 type RunQuery struct {
+	// Statuses select runs as they are stored, and with StatusWaitingInput those that
+	// are shown so at the time At.
 	Statuses      []Status
+	At            time.Time
 	Agent         string // publisher/name
 	CreatedAfter  time.Time
 	CreatedBefore time.Time

@@ -62,6 +62,24 @@ type Delivery struct {
 	EndedAt    time.Time
 }
 
+// NextTry is the number of the next try. It needs the tries.
+func (d Delivery) NextTry() int {
+	if n := len(d.Tries); n > 0 {
+		return d.Tries[n-1].Number + 1
+	}
+	return 1
+}
+
+// MissedAt is when somebody looks whether a delivery that goes on now has been lost:
+// an hour after its time, and at least one from now.
+func (d Delivery) MissedAt(now time.Time) time.Time {
+	missed, soonest := d.CreatedAt.Add(DeliveryTime+time.Hour), now.Add(time.Hour)
+	if missed.Before(soonest) {
+		return soonest
+	}
+	return missed
+}
+
 // DeliveryStatus is what became of a delivery.
 type DeliveryStatus string
 

@@ -46,7 +46,7 @@ func AnyTransport() *http.Transport {
 func refuse(private []netip.Prefix) func(context.Context, string, string, syscall.RawConn) error {
 	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
-		if err != nil || !Public(at.Addr()) || within(private, at.Addr()) {
+		if err != nil || !Outside(at.Addr(), private) {
 			return ErrNotPublic
 		}
 		return nil
@@ -96,6 +96,12 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("2002::/16"),        // 6to4
 	netip.MustParsePrefix("5f00::/16"),        // segment routing
 	netip.MustParsePrefix("fec0::/10"),        // site-local, deprecated
+}
+
+// Outside reports whether an address is public and in none of the platform's own networks,
+// which may have addresses that look public.
+func Outside(addr netip.Addr, private []netip.Prefix) bool {
+	return Public(addr) && !within(private, addr)
 }
 
 // Public reports whether everybody reaches an address: neither one of this

@@ -31,6 +31,17 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+func TestOutside(t *testing.T) {
+	private := []netip.Prefix{netip.MustParsePrefix("34.118.224.0/20"), netip.MustParsePrefix("2a00:1450::/32")}
+	for text, want := range map[string]bool{
+		"8.8.8.8": true, "34.118.240.1": true, "2606:4700::1111": true,
+		"34.118.224.1": false, "::ffff:34.118.224.1": false, "2a00:1450::1": false, "2a00:1450::1%eth0": false, "10.0.0.1": false,
+	} {
+		require.Equal(t, want, publicnet.Outside(netip.MustParseAddr(text), private), text)
+	}
+	require.False(t, publicnet.Outside(netip.Addr{}, nil), "none at all")
+}
+
 // TestTransportStaysOutside: what counts is the address that is connected to, not
 // what it is called.
 func TestTransportStaysOutside(t *testing.T) {

@@ -145,15 +145,13 @@ func chargesOf(tx *gorm.DB, run ids.Run) ([]marketplace.EventCharge, error) {
 	return charges, nil
 }
 
-const sumCharges = `SELECT CAST(COALESCE(SUM(amount_micros), 0) AS bigint) FROM run_charges WHERE run_id = ?`
-
 // ChargeEvent implements marketplace.Settlements. The same key with another
 // event or count is fault.Invalid, idempotency_key_reused; a run that has ended
 // is fault.Conflict, run_ended; one that was never admitted fault.NotFound.
-func (s *Marketplace) ChargeEvent(ctx context.Context, run ids.Run, key, event string, count int64, when time.Time) (marketplace.EventCharge, error) {
+func (s *Marketplace) ChargeEvent(ctx context.Context, run ids.Run, attempt int, key, event string, count int64, when time.Time) (marketplace.EventCharge, error) {
 	var charged marketplace.EventCharge
 	err := s.db.change(ctx, "charge event of run "+string(run), func(tx *gorm.DB) error {
-		hold, err := s.lockHold(tx, run)
+		hold, goesOn, err := s.lockSession(tx, run, attempt)
 		if err != nil {
 			return err
 		}
@@ -165,11 +163,11 @@ func (s *Marketplace) ChargeEvent(ctx context.Context, run ids.Run, key, event s
 			charged = chargeFromRow(before[0])
 			return sameCharge(charged, event, count)
 		}
-		if err := runGoesOn(tx, hold); err != nil {
-			return err
+		if goesOn != nil {
+			return goesOn
 		}
-		spent := money.Of(0, hold.Amount.Currency)
-		if err := tx.Raw(sumCharges, run).Scan(&spent.Micros).Error; err != nil {
+		spent, err := spentBy(tx, hold)
+		if err != nil {
 			return err
 		}
 		amount, err := hold.Charge(event, count, spent)
@@ -195,15 +193,31 @@ func sameCharge(c marketplace.EventCharge, event string, count int64) error {
 		WithFields(fault.Field{Pointer: "/key", Message: "was used before for another charge"})
 }
 
-// runGoesOn is fault.Conflict, run_ended, for a run that takes no more charges. A
-// run that ends meanwhile waits for the lock on its hold, and counts the charge.
-func runGoesOn(tx *gorm.DB, h marketplace.Hold) error {
+// lockSession locks a run and its hold, in the order of a settlement, and says whether
+// the attempt may use up what is held: goesOn is why not.
+func (s *Marketplace) lockSession(tx *gorm.DB, run ids.Run, attempt int) (hold marketplace.Hold, goesOn, err error) {
+	var found []toldRun
+	if err := tx.Raw(toldRuns[s.db.dialect], []string{string(run)}).Scan(&found).Error; err != nil {
+		return marketplace.Hold{}, nil, err
+	}
+	if hold, err = s.lockHold(tx, run); err != nil {
+		return marketplace.Hold{}, nil, err
+	}
+	if len(found) > 0 && found[0].Open && found[0].Number == attempt && hold.SettledAt.IsZero() {
+		return hold, nil, nil
+	}
+	return hold, runEnded(tx, run), nil
+}
+
+// runEnded is why a run without an open attempt takes no charges: fault.Conflict, with
+// the code run_ended where it has ended.
+func runEnded(tx *gorm.DB, run ids.Run) error {
 	var row runRow
-	if err := tx.Select("status").Where("id = ?", h.RunID).Take(&row).Error; err != nil {
+	if err := tx.Select("status").Where("id = ?", run).Take(&row).Error; err != nil {
 		return err
 	}
-	if !h.SettledAt.IsZero() || product.Status(row.Status).Terminal() {
+	if product.Status(row.Status).Terminal() {
 		return fault.New(fault.Conflict, "run_ended", "the run has ended and charges for nothing any more")
 	}
-	return nil
+	return product.SessionClosed()
 }

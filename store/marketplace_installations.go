@@ -40,6 +40,7 @@ consented, consented_at, consented_by, created_at, updated_at`
 // permissionTerms is what an organization has consented to.
 type permissionTerms struct {
 	Tools      []string `json:"tools,omitempty"`
+	Models     []string `json:"models,omitempty"`
 	Secrets    []string `json:"secrets,omitempty"`
 	Egress     []string `json:"egress,omitempty"`
 	CPUMillis  int64    `json:"cpu_millis,omitempty"`

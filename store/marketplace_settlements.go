@@ -150,7 +150,7 @@ func storeHold(tx *gorm.DB, run product.Run, h marketplace.Hold, now time.Time) 
 // SettleRun implements marketplace.Settlements. The locks are taken in the order
 // run, limits, queue, hold, entitlement, spending, tree, use of the agent, accounts.
 func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, change func(*product.Run) ([]*product.Event, error),
-	settle func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement,
+	settle func(product.Run, marketplace.Hold, marketplace.Used) marketplace.Settlement,
 ) (product.Run, []ids.Run, error) {
 	var free []product.Scope
 	settleHeld := func(tx *gorm.DB, c *runChange) (func() error, error) {
@@ -170,11 +170,11 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 		if err != nil || !hold.SettledAt.IsZero() {
 			return nothing, err
 		}
-		charges, err := chargesOf(tx, id)
+		used, err := usedBy(tx, hold)
 		if err != nil {
 			return nil, err
 		}
-		settlement := settle(*run, hold, charges)
+		settlement := settle(*run, hold, used)
 		if settlement.Total.Micros < 0 || settlement.Total.Micros > hold.Amount.Micros {
 			return nil, fmt.Errorf("settle run %s: it cost %s, and %s are held", id, settlement.Total, hold.Amount)
 		}

@@ -57,7 +57,7 @@ func (b *bazaar) admit(t *testing.T, r *rand.Rand) error {
 		begun, err := run.BeginAttempt(1, b.now)
 		return []*product.Event{plan, begun}, err
 	}, func(run product.Run, c marketplace.Claim, sp marketplace.Spending) (marketplace.Hold, error) {
-		return c.Admit(run, marketplace.SubjectOf(s.version, run.Request, product.DefaultLimits()), sp, marketplace.DefaultPolicy(), b.now)
+		return c.Admit(run, marketplace.SubjectOf(s.version, run.Request, product.DefaultLimits(), marketplace.DefaultPolicy()), sp, marketplace.DefaultPolicy(), b.now)
 	})
 	b.mu.Lock()
 	b.runs = append(b.runs, run.ID)
@@ -84,7 +84,7 @@ func (b *bazaar) charge(t *testing.T, r *rand.Rand) error {
 	if r.IntN(3) > 0 {
 		key = fmt.Sprint("key-", r.Int64())
 	}
-	_, err := b.market.ChargeEvent(t.Context(), id, key, event, count, b.now)
+	_, err := b.market.ChargeEvent(t.Context(), id, 1, key, event, count, b.now)
 	return err
 }
 
@@ -113,8 +113,8 @@ func (b *bazaar) settle(t *testing.T, r *rand.Rand) error {
 			}
 		}
 		return []*product.Event{canceled, run.AttemptEnded(1, end, b.now), run.Settle(reason, "", b.now)}, nil
-	}, func(run product.Run, h marketplace.Hold, charges []marketplace.EventCharge) marketplace.Settlement {
-		return marketplace.Settle(h, run, charges)
+	}, func(run product.Run, h marketplace.Hold, used marketplace.Used) marketplace.Settlement {
+		return marketplace.Settle(h, run, used)
 	})
 	return err
 }

@@ -242,11 +242,12 @@ func (s *Product) DueDeliveries(ctx context.Context, now time.Time, lease time.D
 	return deliveriesFromRows(rows), nil
 }
 
-const clearDelivery = `UPDATE webhook_deliveries SET dispatch_due_at = NULL WHERE id = ? AND dispatch_due_at IS NOT NULL`
+// deliveryDispatched leaves what has ended meanwhile: nobody has to miss it.
+const deliveryDispatched = `UPDATE webhook_deliveries SET dispatch_due_at = ? WHERE id = ? AND status = 'pending'`
 
 // DeliveryDispatched implements product.DeliveryStore.
-func (s *Product) DeliveryDispatched(ctx context.Context, id ids.Delivery) error {
-	err := s.db.write.WithContext(ctx).Exec(clearDelivery, id).Error
+func (s *Product) DeliveryDispatched(ctx context.Context, id ids.Delivery, again time.Time) error {
+	err := s.db.write.WithContext(ctx).Exec(deliveryDispatched, at(again), id).Error
 	return s.db.interpret(err, "mark delivery "+string(id)+" as dispatched")
 }
 

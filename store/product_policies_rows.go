@@ -34,6 +34,7 @@ type policyDocument struct {
 	DefaultQueueNS   int64             `json:"default_queue_ns,omitempty"`
 	Tier             string            `json:"tier,omitempty"`
 	Tools            []string          `json:"tools,omitzero"`
+	Models           []string          `json:"models,omitzero"`
 	Secrets          []string          `json:"secrets,omitzero"`
 	Egress           []string          `json:"egress,omitzero"`
 	Modes            []product.Mode    `json:"modes,omitzero"`
@@ -42,6 +43,7 @@ type policyDocument struct {
 	KeepInputNS      int64             `json:"keep_input_ns,omitempty"`
 	KeepOutputNS     int64             `json:"keep_output_ns,omitempty"`
 	KeepLogNS        int64             `json:"keep_log_ns,omitempty"`
+	Warm             int               `json:"warm,omitempty"`
 }
 
 type resourcesDocument struct {
@@ -58,9 +60,9 @@ func rowFromPolicy(p product.Policy) policyRow {
 			MaxResources: resourcesDocument(p.MaxResources), DefaultResources: resourcesDocument(p.DefaultResources),
 			MaxRunNS: int64(p.MaxRun), MaxQueueNS: int64(p.MaxQueue),
 			DefaultRunNS: int64(p.DefaultRun), DefaultQueueNS: int64(p.DefaultQueue),
-			Tier: string(p.Tier), Tools: slices.Clone(p.Tools), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+			Tier: string(p.Tier), Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
 			Modes: slices.Clone(p.Modes), ApprovalAbove: amountDocument(p.ApprovalAbove), ApprovalAgents: slices.Clone(p.ApprovalAgents),
-			KeepInputNS: int64(p.KeepInput), KeepOutputNS: int64(p.KeepOutput), KeepLogNS: int64(p.KeepLog),
+			KeepInputNS: int64(p.KeepInput), KeepOutputNS: int64(p.KeepOutput), KeepLogNS: int64(p.KeepLog), Warm: p.Warm,
 		}),
 		UpdatedBy: printable(p.UpdatedBy), UpdatedAt: at(p.UpdatedAt),
 	}
@@ -77,9 +79,9 @@ func policyFromRow(r policyRow) (product.Policy, error) {
 		MaxResources: product.Resources(d.MaxResources), DefaultResources: product.Resources(d.DefaultResources),
 		MaxRun: time.Duration(d.MaxRunNS), MaxQueue: time.Duration(d.MaxQueueNS),
 		DefaultRun: time.Duration(d.DefaultRunNS), DefaultQueue: time.Duration(d.DefaultQueueNS),
-		Tier: product.Tier(d.Tier), Tools: d.Tools, Secrets: d.Secrets, Egress: d.Egress,
+		Tier: product.Tier(d.Tier), Tools: d.Tools, Models: d.Models, Secrets: d.Secrets, Egress: d.Egress,
 		Modes: d.Modes, ApprovalAbove: money.Amount(d.ApprovalAbove), ApprovalAgents: d.ApprovalAgents,
-		KeepInput: time.Duration(d.KeepInputNS), KeepOutput: time.Duration(d.KeepOutputNS), KeepLog: time.Duration(d.KeepLogNS),
+		KeepInput: time.Duration(d.KeepInputNS), KeepOutput: time.Duration(d.KeepOutputNS), KeepLog: time.Duration(d.KeepLogNS), Warm: d.Warm,
 		UpdatedBy: r.UpdatedBy, UpdatedAt: r.UpdatedAt.t,
 	}, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -49,36 +50,28 @@ ORDER BY awaited.scope`
 )
 
 // RepairSlots implements product.QueueStore. Runs that were handed a slot and have
-// not come for it are told once more.
+// not come for it are told once more. What cannot be repaired, as a limit whose row is
+// locked for long, keeps nothing else from being repaired.
 func (s *Product) RepairSlots(ctx context.Context, now time.Time) (product.Repair, []ids.Run, error) {
 	var repair product.Repair
-	var err error
-	if repair.Leaked, err = s.endAll(ctx, endedSlots); err != nil {
-		return repair, nil, err
-	}
-	if repair.Stranded, err = s.endAll(ctx, endedPlaces); err != nil {
-		return repair, nil, err
-	}
+	leaked, err := s.endAll(ctx, endedSlots)
+	stranded, strandedErr := s.endAll(ctx, endedPlaces)
+	repair.Leaked, repair.Stranded, err = leaked, stranded, errors.Join(err, strandedErr)
 	for _, kind := range slices.Sorted(maps.Keys(slotsIn)) {
-		if err := s.recount(ctx, kind, &repair); err != nil {
-			return repair, nil, err
-		}
+		err = errors.Join(err, s.recount(ctx, kind, &repair))
 	}
-	if err := s.db.write.WithContext(ctx).Exec(tellAgain, at(now), at(now.Add(-retold))).Error; err != nil {
-		return repair, nil, s.db.interpret(err, "tell runs of their slots again")
-	}
+	told := s.db.write.WithContext(ctx).Exec(tellAgain, at(now), at(now.Add(-retold))).Error
+	err = errors.Join(err, s.db.interpret(told, "tell runs of their slots again"))
 	var awaited []string
-	if err := s.db.read.WithContext(ctx).Raw(awaitedLimits).Find(&awaited).Error; err != nil {
-		return repair, nil, s.db.interpret(err, "find limits that runs wait for")
+	if e := s.db.read.WithContext(ctx).Raw(awaitedLimits).Find(&awaited).Error; e != nil {
+		return repair, nil, errors.Join(err, s.db.interpret(e, "find limits that runs wait for"))
 	}
 	var granted []ids.Run
 	for _, scope := range awaited {
-		given, err := s.db.handOverLimit(ctx, scopeOfKey(scope), now, at(now.Add(dispatchGrace)))
-		if granted = append(granted, given...); err != nil {
-			return repair, granted, err
-		}
+		given, e := s.db.handOverLimit(ctx, scopeOfKey(scope), now, at(now.Add(dispatchGrace)))
+		granted, err = append(granted, given...), errors.Join(err, e)
 	}
-	return repair, granted, nil
+	return repair, granted, err
 }
 
 // endAll ends the slots and places of ended runs that find finds.
@@ -87,16 +80,18 @@ func (s *Product) endAll(ctx context.Context, find string) (int, error) {
 	if err := s.db.read.WithContext(ctx).Raw(find, repairBatch).Find(&ended).Error; err != nil {
 		return 0, s.db.interpret(err, "find slots of ended runs")
 	}
-	for n, run := range ended {
+	var n int
+	var failed error
+	for _, run := range ended {
 		err := s.db.change(ctx, "end slot of run "+string(run), func(tx *gorm.DB) error {
 			_, err := s.db.leaveSlot(tx, run)
 			return err
 		})
-		if err != nil {
-			return n, err
+		if failed = errors.Join(failed, err); err == nil {
+			n++
 		}
 	}
-	return len(ended), nil
+	return n, failed
 }
 
 // miscounted finds the limits of a kind whose counters are not those of the slots.
@@ -117,6 +112,7 @@ func (s *Product) recount(ctx context.Context, kind product.ScopeKind, repair *p
 	if err != nil {
 		return s.db.interpret(err, "count slots of limits")
 	}
+	var failed error
 	for _, key := range wrong {
 		scope := scopeOfKey(key)
 		err := s.db.change(ctx, "count slots of "+key, func(tx *gorm.DB) error {
@@ -125,10 +121,9 @@ func (s *Product) recount(ctx context.Context, kind product.ScopeKind, repair *p
 			}
 			return countSlots(tx, scope)
 		})
-		if err != nil {
-			return err
+		if failed = errors.Join(failed, err); err == nil {
+			repair.Counters++
 		}
-		repair.Counters++
 	}
-	return nil
+	return failed
 }

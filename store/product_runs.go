@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -144,11 +145,20 @@ var labelFilter = map[dialect]string{
 	sqliteDialect:   `EXISTS (SELECT 1 FROM json_each(runs.labels) AS label WHERE label.key = ? AND label.value = ?)`,
 }
 
+// whereStatus selects by state. What is stored of those that wait for input is that they
+// run, and until when they wait.
+func whereStatus(query *gorm.DB, q product.RunQuery) *gorm.DB {
+	if !slices.Contains(q.Statuses, product.StatusWaitingInput) {
+		return query.Where("status IN ?", q.Statuses)
+	}
+	return query.Where("(status IN ? OR status IN ('starting', 'running') AND waiting_until > ?)", q.Statuses, at(q.At))
+}
+
 // Runs implements product.RunStore. The bounds of time are exclusive.
 func (s *Runs) Runs(ctx context.Context, org ids.Org, q product.RunQuery) ([]product.Run, error) {
 	query := s.db.read.WithContext(ctx).Where("org_id = ?", org)
 	if len(q.Statuses) > 0 {
-		query = query.Where("status IN ?", q.Statuses)
+		query = whereStatus(query, q)
 	}
 	if q.Agent != "" {
 		query = query.Where("agent = ?", q.Agent)
@@ -206,5 +216,6 @@ func (s *Runs) Events(ctx context.Context, id ids.Run, after int64, limit int) (
 	for i, row := range rows {
 		events[i] = eventFromRow(row)
 	}
-	return events, nil
+	err = addBodies(s.db.read.WithContext(ctx), id, events)
+	return events, s.db.interpret(err, "list what agents say in events of run "+string(id))
 }

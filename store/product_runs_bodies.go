@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -71,8 +72,39 @@ func (s *Runs) DecideRun(ctx context.Context, id ids.Run, d product.Decision, by
 		}
 		return nothing, tx.Exec(editInput, input, id).Error
 	}
-	return s.db.updateRun(ctx, "decide about run "+string(id), id, decide, edit)
+	run, err := s.db.updateRun(ctx, "decide about run "+string(id), id, decide, edit)
+	if fault.Is(err, fault.Conflict) && input != nil {
+		return s.decidedBefore(ctx, id, d, input, err)
+	}
+	return run, err
 }
+
+// decidedBefore is the run that the same decision with the same input was made
+// about before, or the error that it conflicts with. A decision stays as it is: it
+// may be read after the transaction.
+func (s *Runs) decidedBefore(ctx context.Context, id ids.Run, d product.Decision, input []byte, conflict error) (product.Run, error) {
+	run, err := s.Run(ctx, id)
+	if err != nil {
+		return product.Run{}, err
+	}
+	if run.Approval == nil || run.Approval.Decision != d || !run.Approval.InputEdited {
+		return product.Run{}, conflict
+	}
+	before, err := s.Input(ctx, id)
+	switch {
+	case fault.Is(err, fault.NotFound): // removed, and the run has ended
+		return product.Run{}, conflict
+	case err != nil:
+		return product.Run{}, err
+	case !bytes.Equal(before, input):
+		return product.Run{}, conflict
+	}
+	return run, nil
+}
+
+// removalDue is when the bodies of a run are to be removed, or tried to be removed
+// again. It is the expression of an index.
+const removalDue = `(CASE WHEN removal_postponed_to > retention_due_at THEN removal_postponed_to ELSE retention_due_at END)`
 
 // RetentionDue implements product.RunBodies. The runs come with their attempts.
 func (s *Runs) RetentionDue(ctx context.Context, now time.Time, limit int) ([]product.Run, error) {
@@ -81,7 +113,7 @@ func (s *Runs) RetentionDue(ctx context.Context, now time.Time, limit int) ([]pr
 	}
 	db := s.db.read.WithContext(ctx)
 	var rows []runRow
-	if err := db.Where("retention_due_at <= ?", at(now)).Order("retention_due_at").Limit(limit).Find(&rows).Error; err != nil {
+	if err := db.Where("retention_due_at IS NOT NULL AND "+removalDue+" <= ?", at(now)).Order(removalDue).Limit(limit).Find(&rows).Error; err != nil {
 		return nil, s.db.interpret(err, "list runs with data to be removed")
 	}
 	if len(rows) == 0 {
@@ -128,6 +160,11 @@ func (s *Runs) DataRemoved(ctx context.Context, id ids.Run, when time.Time) erro
 				return nothing, err
 			}
 		}
+		if slices.Contains(removed, product.BodyOutput) {
+			if err := removeSessions(tx, id); err != nil {
+				return nothing, err
+			}
+		}
 		if c.run.Message == c.row.Message {
 			return nothing, nil
 		}
@@ -136,6 +173,15 @@ func (s *Runs) DataRemoved(ctx context.Context, id ids.Run, when time.Time) erro
 	}
 	_, err := s.db.updateRun(ctx, "remove data of run "+string(id), id, remove, removeBodies)
 	return err
+}
+
+// postponeRemoval leaves retention_due_at as it is: it says which bodies are there.
+const postponeRemoval = `UPDATE runs SET removal_postponed_to = ? WHERE id = ?`
+
+// PostponeRemoval implements product.RunBodies.
+func (s *Runs) PostponeRemoval(ctx context.Context, id ids.Run, until time.Time) error {
+	err := s.db.write.WithContext(ctx).Exec(postponeRemoval, at(until), id).Error
+	return s.db.interpret(err, "postpone the removal of data of run "+string(id))
 }
 
 // Children implements product.RunBodies. The runs come without attempts.

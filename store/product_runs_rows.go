@@ -69,6 +69,7 @@ type runRow struct {
 
 	RetentionDueAt stamp
 	DataRemovedAt  stamp
+	WaitingUntil   stamp
 }
 
 func (runRow) TableName() string { return "runs" }
@@ -80,7 +81,7 @@ const runColumns = `id, org_id, key_id, agent_id, agent, version_id, version, im
     cancel_requested_by, cancel_reason, cancel_grace_ns, cancel_force,
     cancel_signaled_at, cancel_terminated_at, cancel_gone_at, cancel_exit_code,
     last_event_seq, dispatch_due_at, user_id, cost_micros, cost_currency,
-    team_id, origin, schedule_id, retry_of, parent_id, root_id, depth, approval, retention_due_at, data_removed_at`
+    team_id, origin, schedule_id, retry_of, parent_id, root_id, depth, approval, retention_due_at, data_removed_at, waiting_until`
 
 // The stored shapes. Fields are added, never renamed or reused.
 type (
@@ -146,6 +147,7 @@ type (
 		PublisherID    string            `json:"publisher_id,omitempty"`
 		AgentAttempts  int               `json:"agent_attempts,omitempty"`
 		Tools          []string          `json:"tools,omitempty"`
+		Models         []string          `json:"models,omitempty"`
 		Secrets        []string          `json:"secrets,omitempty"`
 		Egress         []string          `json:"egress,omitempty"`
 		Tier           string            `json:"tier,omitempty"`
@@ -154,6 +156,7 @@ type (
 		KeepInputNS    int64             `json:"keep_input_ns,omitempty"`
 		KeepOutputNS   int64             `json:"keep_output_ns,omitempty"`
 		KeepLogNS      int64             `json:"keep_log_ns,omitempty"`
+		Warm           int               `json:"warm,omitempty"`
 		Sources        []sourceDocument  `json:"sources,omitempty"`
 		ResolvedAt     time.Time         `json:"resolved_at"`
 	}
@@ -178,7 +181,7 @@ func rowFromRun(r product.Run) (runRow, error) {
 		ScheduleID: string(r.Origin.ScheduleID), RetryOf: string(r.Origin.RetryOf),
 		ParentID: string(r.Origin.ParentID), RootID: string(r.Origin.RootID), Depth: r.Origin.Depth,
 		Approval:       documentFromApproval(r.Approval),
-		RetentionDueAt: at(r.RetentionDueAt), DataRemovedAt: at(r.DataRemovedAt),
+		RetentionDueAt: at(r.RetentionDueAt), DataRemovedAt: at(r.DataRemovedAt), WaitingUntil: at(r.WaitingUntil),
 	}
 	if c := r.Cancel; c != nil {
 		if c.SignaledAt.IsZero() {
@@ -213,7 +216,7 @@ func runFromRow(r runRow, attempts []attemptRow) (product.Run, error) {
 			ParentID: ids.Run(r.ParentID), RootID: ids.Run(r.RootID), Depth: r.Depth,
 		},
 		Approval:       approvalFromDocument(r.Approval),
-		RetentionDueAt: r.RetentionDueAt.t, DataRemovedAt: r.DataRemovedAt.t,
+		RetentionDueAt: r.RetentionDueAt.t, DataRemovedAt: r.DataRemovedAt.t, WaitingUntil: r.WaitingUntil.t,
 	}
 	if !r.CancelSignaledAt.t.IsZero() {
 		run.Cancel = &product.Cancel{
@@ -258,9 +261,10 @@ func documentFromPlan(p *product.Plan) document[planDocument] {
 		RunNS: int64(p.Deadlines.Run), GraceNS: int64(p.Deadlines.Grace),
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
 		PublisherID: string(p.PublisherID), AgentAttempts: p.AgentAttempts,
-		Tools: slices.Clone(p.Tools), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
 		Tier: string(p.Tier), Mode: string(p.Mode), Approval: printable(p.Approval),
 		KeepInputNS: int64(p.Retention.Input), KeepOutputNS: int64(p.Retention.Output), KeepLogNS: int64(p.Retention.Log),
+		Warm:       p.Warm,
 		Sources:    sources,
 		ResolvedAt: at(p.ResolvedAt).t,
 	})
@@ -286,11 +290,12 @@ func planFromDocument(d document[planDocument]) *product.Plan {
 		},
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
 		PublisherID: ids.Org(p.PublisherID), AgentAttempts: p.AgentAttempts,
-		Tools: slices.Clone(p.Tools), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
 		Tier: product.Tier(p.Tier), Mode: product.Mode(p.Mode), Approval: p.Approval,
 		Retention: product.Retention{
 			Input: time.Duration(p.KeepInputNS), Output: time.Duration(p.KeepOutputNS), Log: time.Duration(p.KeepLogNS),
 		},
+		Warm:       p.Warm,
 		Sources:    sources,
 		ResolvedAt: at(p.ResolvedAt).t,
 	}
@@ -318,6 +323,7 @@ type attemptRow struct {
 	FinishedAt stamp
 	Node       string
 	Log        document[blobDocument]
+	ReportedAt stamp
 }
 
 func (attemptRow) TableName() string { return "run_attempts" }
@@ -326,7 +332,7 @@ func rowFromAttempt(run ids.Run, a product.Attempt) attemptRow {
 	return attemptRow{
 		RunID: string(run), Number: a.Number, Reason: string(a.Reason), Message: printable(a.Message),
 		ExitCode: clone(a.ExitCode), CreatedAt: at(a.CreatedAt), StartedAt: at(a.StartedAt), FinishedAt: at(a.FinishedAt),
-		Node: printable(a.Node), Log: documentFromBlob(a.Log),
+		Node: printable(a.Node), Log: documentFromBlob(a.Log), ReportedAt: at(a.ReportedAt),
 	}
 }
 
@@ -334,7 +340,7 @@ func attemptFromRow(r attemptRow) product.Attempt {
 	return product.Attempt{
 		Number: r.Number, Reason: product.Reason(r.Reason), Message: r.Message, ExitCode: clone(r.ExitCode),
 		CreatedAt: r.CreatedAt.t, StartedAt: r.StartedAt.t, FinishedAt: r.FinishedAt.t,
-		Node: r.Node, Log: blobFromDocument(r.Log),
+		Node: r.Node, Log: blobFromDocument(r.Log), ReportedAt: r.ReportedAt.t,
 	}
 }
 

@@ -114,6 +114,15 @@ func (s *Product) Endpoint(ctx context.Context, id ids.Endpoint) (product.Endpoi
 	return endpointFromRow(row), nil
 }
 
+// RunEndpoint implements product.WebhookStore.
+func (s *Product) RunEndpoint(ctx context.Context, org ids.Org, run ids.Run) (product.Endpoint, error) {
+	var row endpointRow
+	if err := s.db.read.WithContext(ctx).Where("org_id = ? AND run_id = ? AND run_id <> ''", org, run).Take(&row).Error; err != nil {
+		return product.Endpoint{}, s.db.lookup(err, "webhook", "of run "+string(run))
+	}
+	return endpointFromRow(row), nil
+}
+
 // Endpoints implements product.WebhookStore, newest first.
 func (s *Product) Endpoints(ctx context.Context, org ids.Org) ([]product.Endpoint, error) {
 	var rows []endpointRow

@@ -11,9 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/audit"
+	"agentmarket/fault"
 	"agentmarket/internal/storetest"
 	"agentmarket/internal/testenv"
 	"agentmarket/marketplace"
+	"agentmarket/product"
 	"agentmarket/store"
 )
 
@@ -90,4 +92,38 @@ func TestPostgresClaimSkipsWhatARivalHolds(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, claimed, 1)
 	require.Equal(t, held, string(claimed[0].ID))
+}
+
+// What waits for the end of an attempt to be reported sees it: nothing is told of an
+// attempt behind its end.
+func TestPostgresTellsNothingBehindAReport(t *testing.T) {
+	u := storetest.PostgresURL(t)
+	db := open(t, store.Config{URL: u, StatementTimeout: 20 * time.Second})
+	run := storetest.NewWorld(t, storetest.Of(db)).Going(t, 1)
+	rival, err := pgx.Connect(t.Context(), u)
+	require.NoError(t, err)
+	defer func() { _ = rival.Close(context.Background()) }()
+	tx, err := rival.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT 1 FROM runs WHERE id = $1 FOR UPDATE", run.ID)
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "UPDATE run_attempts SET reported_at = now() WHERE run_id = $1", run.ID)
+	require.NoError(t, err)
+
+	told := make(chan error, 1)
+	go func() {
+		told <- db.Runs().TellEvents(t.Context(), []product.Told{{
+			Run: run.ID, Attempt: 1, Events: []product.Event{{Type: product.EventAgentNote, At: time.Now()}},
+		}})[0]
+	}()
+	watcher, err := pgx.Connect(t.Context(), u)
+	require.NoError(t, err)
+	defer func() { _ = watcher.Close(context.Background()) }()
+	require.Eventually(t, func() bool {
+		var waiting int
+		err := watcher.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.datname = current_database()").Scan(&waiting)
+		return err == nil && waiting > 0
+	}, 10*time.Second, 10*time.Millisecond, "the events wait for the report")
+	require.NoError(t, tx.Commit(t.Context()))
+	require.True(t, fault.Is(<-told, fault.Conflict))
 }

@@ -2,12 +2,12 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
 
 	"agentmarket/activities"
-	"agentmarket/fault"
 	"agentmarket/ids"
 	"agentmarket/product"
 )
@@ -16,6 +16,8 @@ import (
 type Bodies interface {
 	RetentionDue(ctx context.Context, now time.Time, limit int) ([]product.Run, error)
 	DataRemoved(ctx context.Context, id ids.Run, at time.Time) error
+	PostponeRemoval(ctx context.Context, id ids.Run, until time.Time) error
+	AllArtifacts(ctx context.Context, run ids.Run) ([]product.Artifact, error)
 }
 
 // Blobs removes bodies. Removing one that is not there is no error.
@@ -45,10 +47,14 @@ type Retention struct {
 	Interval time.Duration
 }
 
-const retentionInterval = time.Minute
+const (
+	retentionInterval = time.Minute
+	// retentionPause is after how long a run is looked at again whose data could not
+	// be removed.
+	retentionPause = time.Hour
+)
 
-// Run removes data until the context ends. What fails is tried again after the
-// interval.
+// Run removes data until the context ends.
 func (r *Retention) Run(ctx context.Context) error {
 	return repeat(ctx, r.Interval, retentionInterval, func(ctx context.Context) {
 		r.once(ctx)
@@ -71,7 +77,8 @@ func (r *Retention) old(ctx context.Context, remove func(ctx context.Context, be
 	}
 }
 
-// once removes whatever is due, until less was due than is removed at once.
+// once removes whatever is due, until less was due than is removed at once, or
+// nothing of it could be removed.
 func (r *Retention) once(ctx context.Context) {
 	for ctx.Err() == nil {
 		now := r.Now()
@@ -80,22 +87,32 @@ func (r *Retention) once(ctx context.Context) {
 			r.warn(ctx, err)
 			return
 		}
-		removed := 0
+		failed := 0
 		for _, run := range due {
-			if err := r.remove(ctx, run, now); err != nil {
-				r.warn(ctx, err, "run_id", run.ID)
-				if fault.Is(err, fault.Unavailable) {
-					return
-				}
-				continue
+			if !r.removeOrPostpone(ctx, run, now) {
+				failed++
 			}
-			removed++
-			r.Log.Info("data of a run removed", "run_id", run.ID)
 		}
-		if removed < choreBatch { // with failures among them the next look would find these again
+		if len(due) < choreBatch || failed == len(due) {
 			return
 		}
 	}
+}
+
+// removeOrPostpone reports whether the data of a run is removed. Where it is not the
+// run goes behind the others, for it may never be; those of a worker that stops stay
+// where they are.
+func (r *Retention) removeOrPostpone(ctx context.Context, run product.Run, now time.Time) bool {
+	err := r.remove(ctx, run, now)
+	if err == nil {
+		r.Log.Info("data of a run removed", "run_id", run.ID)
+		return true
+	}
+	if ctx.Err() == nil {
+		err = errors.Join(err, r.Runs.PostponeRemoval(ctx, run.ID, now.Add(retentionPause)))
+	}
+	r.warn(ctx, err, "run_id", run.ID)
+	return false
 }
 
 func (r *Retention) warn(ctx context.Context, err error, details ...any) {
@@ -107,7 +124,11 @@ func (r *Retention) warn(ctx context.Context, err error, details ...any) {
 // remove uses one moment for both steps: what becomes due between them is not
 // taken for removed.
 func (r *Retention) remove(ctx context.Context, run product.Run, now time.Time) error {
-	for _, key := range blobsDue(run, now) {
+	artifacts, err := r.Runs.AllArtifacts(ctx, run.ID)
+	if err != nil {
+		return err
+	}
+	for _, key := range blobsDue(run, artifacts, now) {
 		if err := r.Blobs.Delete(ctx, key); err != nil {
 			return err
 		}
@@ -117,17 +138,23 @@ func (r *Retention) remove(ctx context.Context, run product.Run, now time.Time) 
 
 // blobsDue names the bodies in the blob store that are due: those of the record, and
 // those that an attempt may have left without getting into it.
-func blobsDue(run product.Run, now time.Time) (keys []string) {
+func blobsDue(run product.Run, artifacts []product.Artifact, now time.Time) (keys []string) {
 	due, _ := run.RetentionDue(now)
 	if slices.Contains(due, product.BodyOutput) {
 		keys = append(keys, activities.OutputKey(run.ID))
 		if run.Output != nil {
 			keys = append(keys, run.Output.Key)
 		}
+		for _, artifact := range artifacts {
+			keys = append(keys, artifact.Blob.Key)
+		}
 	}
 	if slices.Contains(due, product.BodyLog) {
 		for _, attempt := range run.Attempts {
-			keys = append(keys, activities.LogKey(run.ID, attempt.Number))
+			keys = append(keys, product.LogKey(run.ID, attempt.Number))
+			if attempt.Log != nil {
+				keys = append(keys, attempt.Log.Key)
+			}
 		}
 		if run.Log != nil {
 			keys = append(keys, run.Log.Key)

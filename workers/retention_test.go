@@ -21,10 +21,13 @@ import (
 // notes what is done in which order.
 type bodies struct {
 	runs           []product.Run
+	artifacts      map[ids.Run][]ids.Artifact
 	dueErr         error
 	deleteErr      map[string]error // by key
 	looks          int
 	did            []string
+	postponed      map[ids.Run]time.Time
+	postponeErr    error
 	stopAfterFirst context.CancelFunc
 }
 
@@ -32,7 +35,7 @@ func (b *bodies) RetentionDue(_ context.Context, at time.Time, limit int) ([]pro
 	b.looks++
 	var due []product.Run
 	for _, r := range b.runs {
-		if !r.RetentionDueAt.IsZero() && !r.RetentionDueAt.After(at) && len(due) < limit {
+		if !r.RetentionDueAt.IsZero() && !r.RetentionDueAt.After(at) && !b.postponed[r.ID].After(at) && len(due) < limit {
 			due = append(due, r)
 		}
 	}
@@ -44,6 +47,24 @@ func (b *bodies) DataRemoved(_ context.Context, id ids.Run, at time.Time) error 
 	if _, event := b.runs[i].RemoveData(at); event != nil {
 		b.did = append(b.did, string(id)+" "+event.Message)
 	}
+	return nil
+}
+
+func (b *bodies) AllArtifacts(_ context.Context, run ids.Run) (artifacts []product.Artifact, _ error) {
+	for _, id := range b.artifacts[run] {
+		artifacts = append(artifacts, product.Artifact{Blob: product.Blob{Key: product.ArtifactKey(run, id)}})
+	}
+	return artifacts, nil
+}
+
+func (b *bodies) PostponeRemoval(_ context.Context, id ids.Run, until time.Time) error {
+	if b.postponeErr != nil {
+		return b.postponeErr
+	}
+	if b.postponed == nil {
+		b.postponed = map[ids.Run]time.Time{}
+	}
+	b.postponed[id] = until
 	return nil
 }
 
@@ -63,7 +84,7 @@ func left(id ids.Run, keep product.Retention) product.Run {
 	r := product.Run{
 		ID: id, Status: product.StatusQueued, Plan: &product.Plan{Retention: keep},
 		Output:   &product.Blob{Key: activities.OutputKey(id)},
-		Log:      &product.Blob{Key: activities.LogKey(id, 2)},
+		Log:      &product.Blob{Key: product.LogKey(id, 2)},
 		Attempts: []product.Attempt{{Number: 1, Reason: "node_lost"}, {Number: 2, Reason: product.ReasonOK}},
 	}
 	r.Settle(product.ReasonOK, "", now.Add(-time.Hour))
@@ -90,7 +111,7 @@ func TestRetentionOnce(t *testing.T) {
 	}{
 		{"nothing is due", bodies{runs: []product.Run{left("run_1", product.Retention{Log: long})}}, nil, 0},
 		{"blobs first, the logs of all attempts", bodies{runs: []product.Run{left("run_1", everything)}}, []string{
-			"runs/run_1/attempts/1/log.txt", "runs/run_1/attempts/2/log.txt", "runs/run_1/output.json", "run_1 removed: input, output, log",
+			"runs/run_1/attempts/1/timed-log.txt", "runs/run_1/attempts/2/timed-log.txt", "runs/run_1/output.json", "run_1 removed: input, output, log",
 		}, 0},
 		{"only what is due", bodies{runs: []product.Run{left("run_1", product.Retention{Input: short, Log: long})}}, []string{"run_1 removed: input"}, 0},
 		{"another key of the record", bodies{runs: []product.Run{func() product.Run {
@@ -98,14 +119,18 @@ func TestRetentionOnce(t *testing.T) {
 			r.Output.Key = "elsewhere"
 			return r
 		}()}}, []string{"elsewhere", "runs/run_1/output.json", "run_1 removed: output"}, 0},
+		{"what was stored beside it", bodies{
+			runs:      []product.Run{left("run_1", product.Retention{Output: short}), left("run_2", product.Retention{Log: long})},
+			artifacts: map[ids.Run][]ids.Artifact{"run_1": {"art_1", "art_2"}, "run_2": {"art_3"}},
+		}, []string{"runs/run_1/artifacts/art_1", "runs/run_1/artifacts/art_2", "runs/run_1/output.json", "run_1 removed: output"}, 0},
 		{"one that fails keeps no other from being done", bodies{
 			runs:      []product.Run{left("run_1", product.Retention{Output: short}), left("run_2", product.Retention{Output: short})},
 			deleteErr: map[string]error{"runs/run_1/output.json": errors.New("denied")},
 		}, []string{"runs/run_2/output.json", "run_2 removed: output"}, 1},
-		{"a blob store that is away is not asked again", bodies{
+		{"one whose blob cannot be reached keeps no other from being done", bodies{
 			runs:      []product.Run{left("run_1", product.Retention{Output: short}), left("run_2", product.Retention{Output: short})},
 			deleteErr: map[string]error{"runs/run_1/output.json": away},
-		}, nil, 1},
+		}, []string{"runs/run_2/output.json", "run_2 removed: output"}, 1},
 		{"the store is away", bodies{dueErr: away}, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,6 +151,58 @@ func TestRetentionGoesOnUntilNothingIsDue(t *testing.T) {
 	r.once(t.Context())
 	require.Equal(t, 3, b.looks)
 	require.Len(t, b.did, 2*choreBatch+1)
+}
+
+// failing is a record of n runs, the first of which cannot be removed.
+func failing(n, fail int) *bodies {
+	b := &bodies{deleteErr: map[string]error{}}
+	for i := range n {
+		run := left(ids.New[ids.Run](ids.PrefixRun), product.Retention{Output: time.Minute})
+		if i < fail {
+			b.deleteErr[run.Output.Key] = fault.New(fault.Unavailable, "", "away")
+		}
+		b.runs = append(b.runs, run)
+	}
+	return b
+}
+
+// TestRetentionFailures: what cannot be removed is looked at again after an hour, and
+// until then stands in nobody's way.
+func TestRetentionFailures(t *testing.T) {
+	t.Run("a few at the head", func(t *testing.T) {
+		b := failing(2*choreBatch+1, 3)
+		r, _ := aRetention(b)
+		r.once(t.Context())
+		require.Len(t, b.did, 2*(2*choreBatch-2))
+		require.Len(t, b.postponed, 3)
+		for _, until := range b.postponed {
+			require.Equal(t, now.Add(time.Hour), until)
+		}
+
+		b.deleteErr = nil
+		r.once(t.Context())
+		require.Len(t, b.did, 2*(2*choreBatch-2), "not before the hour is over")
+		r.Now = func() time.Time { return now.Add(time.Hour) }
+		r.once(t.Context())
+		require.Len(t, b.did, 2*(2*choreBatch+1))
+	})
+	t.Run("a batch of which nothing can be removed", func(t *testing.T) {
+		b := failing(2*choreBatch+1, choreBatch)
+		r, _ := aRetention(b)
+		r.once(t.Context())
+		require.Empty(t, b.did)
+		require.Equal(t, 1, b.looks, "the blob store is away, it seems")
+		r.once(t.Context())
+		require.Len(t, b.did, 2*(choreBatch+1))
+	})
+	t.Run("they cannot even be postponed", func(t *testing.T) {
+		b := failing(choreBatch+1, 1)
+		b.postponeErr = errors.New("denied")
+		r, log := aRetention(b)
+		r.once(t.Context())
+		require.Len(t, b.did, 2*choreBatch)
+		require.Contains(t, log.String(), "denied")
+	})
 }
 
 // oldMessages keeps so many messages and webhooks of runs that are due. ends is
@@ -204,6 +281,7 @@ func TestRetentionStopsInTheMiddle(t *testing.T) {
 	r, log := aRetention(b)
 	require.NoError(t, r.Run(ctx))
 	require.Empty(t, b.did)
+	require.Empty(t, b.postponed)
 	require.Empty(t, log.String(), "a worker that stops is nothing to warn of")
 
 	b.deleteErr = nil

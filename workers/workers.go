@@ -36,7 +36,7 @@ type Config struct {
 	// CachedWorkflows is how many open workflows this process keeps in memory, about
 	// 50 KiB each. One that is not among them is replayed from its history when it
 	// goes on, which takes milliseconds: most of them wait for minutes, and need not
-	// be. It counts for the whole process, from its first worker on. Default: 1000.
+	// be. It counts for the whole process, from its first worker on. Default: 250.
 	CachedWorkflows int
 	// StopTimeout is how long a stopping worker lets activities finish.
 	// Default: 20 seconds.
@@ -83,7 +83,7 @@ func Run(ctx context.Context, c client.Client, a Activities, cfg Config) error {
 		cfg.StopTimeout = 20 * time.Second
 	}
 	if cfg.CachedWorkflows == 0 {
-		cfg.CachedWorkflows = 1000
+		cfg.CachedWorkflows = 250
 	}
 	worker.SetStickyWorkflowCacheSize(cfg.CachedWorkflows)
 	fatal := make(chan error, 2)

@@ -25,7 +25,7 @@ func (r *agentRun) canceled(ctx workflow.Context) (AgentRunResult, error) {
 	var order activities.CancelOrder
 	err := record(kept, layer2.RecordCancel, activities.RecordCancelInput{
 		RunID: r.in.RunID, RequestedBy: cmp.Or(r.cancel.RequestedBy, "unknown"), Reason: r.cancel.Reason,
-		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force,
+		GraceSeconds: r.cancel.GraceSeconds, Force: r.cancel.Force, At: r.heard,
 	}, &order)
 	if err != nil { // nothing may be left behind, whatever is wrong with the record
 		_, removeErr := r.remove(ctx, r.plan.Grace)

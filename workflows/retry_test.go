@@ -62,3 +62,42 @@ func TestFailuresAreRetriedWithinTheirBounds(t *testing.T) {
 		})
 	}
 }
+
+// TestNoAttemptBeginsWhenTheTimeIsOver: what waits between attempts, for room in the
+// cluster or for a slot, does not make a run go on for ever.
+func TestNoAttemptBeginsWhenTheTimeIsOver(t *testing.T) {
+	node := activities.Verdict{Reason: product.Reason(infra.ReasonNodeLost), Retry: true}
+	full := activities.Verdict{Reason: product.ReasonQuotaExceeded, Retry: true}
+	for _, tt := range []struct {
+		name     string
+		verdict  activities.Verdict
+		plan     activities.PlanSummary
+		attempts int
+	}{
+		{"a window for all attempts", node, activities.PlanSummary{RetryWindow: 10 * time.Minute}, 3},
+		{"a window that is over at once", node, activities.PlanSummary{RetryWindow: 3 * time.Minute}, 1},
+		{"the queue timeout does not bound failures", node, activities.PlanSummary{RefusalWindow: time.Minute}, 9},
+		{"no room until the queue timeout", full, activities.PlanSummary{RefusalWindow: 22 * time.Minute}, 6},
+		{"the window does not bound refusals", full, activities.PlanSummary{RetryWindow: time.Minute, RefusalWindow: 14 * time.Minute}, 4},
+		{"refusals of an old history", full, activities.PlanSummary{}, 100},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t)
+			tt.plan.StartTimeout, tt.plan.RunTimeout, tt.plan.MaxAttempts, tt.plan.Watched = time.Minute, time.Hour, 9, true
+			b.OnActivity(layer1.CheckEntitlement, mock.Anything, mock.Anything).Return(activities.CheckEntitlementResult{}, nil)
+			b.OnActivity(layer2.ResolvePlan, mock.Anything, mock.Anything).Return(tt.plan, nil)
+			b.OnActivity(layer2.AcquireSlot, mock.Anything, mock.Anything).Return(activities.Slot{Granted: true}, nil)
+			b.OnActivity(layer3.CreateJob, mock.Anything, mock.Anything).Return(nil)
+			b.OnActivity(layer3.AwaitJob, mock.Anything, mock.Anything).After(4*time.Minute).Return(activities.JobOutcome{}, nil)
+			attempts := 0
+			b.OnActivity(layer4.CollectResult, mock.Anything, mock.Anything).Return(
+				func(context.Context, activities.CollectResultInput) (activities.Verdict, error) {
+					attempts++
+					return tt.verdict, nil
+				})
+			_, _ = b.run(t)
+			b.settledAs(t, tt.verdict.Reason)
+			require.Equal(t, tt.attempts, attempts)
+		})
+	}
+}

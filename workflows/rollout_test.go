@@ -41,7 +41,7 @@ func newRelease(t *testing.T) *release {
 	}
 	r.look = func(record *product.Rollout, now time.Time) { // what EvaluateRollout does
 		if record.Status == product.RolloutRunning && !now.Before(record.StagedAt.Add(record.Stages[record.Stage].Duration)) {
-			require.NoError(t, record.Advance(now))
+			require.NoError(t, record.Advance(record.Stage, now))
 		}
 	}
 	r.OnActivity(rollouts.EvaluateRollout, mock.Anything, activities.EvaluateRolloutInput{RolloutID: "rol_x"}).Return(

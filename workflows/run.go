@@ -72,9 +72,11 @@ type agentRun struct {
 	started workflow.ReceiveChannel
 
 	cancel  *CancelSignal  // the first request to cancel
+	heard   time.Time      // when that came
 	shown   product.Status // in the search attribute
 	plan    activities.PlanSummary
-	attempt int // the attempt whose objects may exist; 0: none
+	attempt int       // the attempt whose objects may exist; 0: none
+	began   time.Time // when the first slot was granted
 
 	platformFaults, agentFaults int // attempts that failed
 	refusals                    int // attempts for which the cluster had no room
@@ -118,7 +120,7 @@ func (r *agentRun) listen(ctx workflow.Context, stop workflow.CancelFunc) {
 	// Signals that are there before the first step must win against it.
 	var first CancelSignal
 	if signals.ReceiveAsync(&first) {
-		r.cancel = &first
+		r.cancel, r.heard = &first, workflow.Now(ctx)
 		stop()
 		return
 	}
@@ -127,7 +129,7 @@ func (r *agentRun) listen(ctx workflow.Context, stop workflow.CancelFunc) {
 			var s CancelSignal
 			signals.Receive(ctx, &s)
 			if r.cancel == nil {
-				r.cancel = &s
+				r.cancel, r.heard = &s, workflow.Now(ctx)
 				stop()
 			}
 		}
@@ -159,7 +161,7 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 		case slot.DeniedKind != "":
 			return r.denied(fault.New(fault.Kind(slot.DeniedKind), slot.DeniedCode, slot.DeniedMessage)), nil
 		}
-		if !r.again(verdict) {
+		if !r.again(ctx, verdict) {
 			return ending{verdict.Reason, verdict.Message}, nil
 		}
 		r.log.Info("attempt failed, trying again", "attempt", n, "reason", string(verdict.Reason))
@@ -172,12 +174,16 @@ func (r *agentRun) work(ctx workflow.Context) (ending, error) {
 
 // again counts a failed attempt, and reports whether there is to be another one.
 // Failures of the platform and of the agent are bounded on their own, and with
-// them all attempts: by the sum of both bounds, less one.
-func (r *agentRun) again(v activities.Verdict) bool {
+// them all attempts: by the sum of both bounds, less one. No attempt begins when the
+// time for it is over.
+func (r *agentRun) again(ctx workflow.Context, v activities.Verdict) bool {
 	switch {
 	case v.Reason == product.ReasonQuotaExceeded: // back-pressure: nobody failed
 		r.refusals++
-		return r.refusals < maxRefusals
+		created := workflow.GetInfo(ctx).WorkflowStartTime
+		return r.refusals < maxRefusals && within(ctx, created, r.plan.RefusalWindow)
+	case !within(ctx, r.began, r.plan.RetryWindow):
+		return false
 	case v.Retry:
 		r.platformFaults++
 		return r.platformFaults < r.plan.MaxAttempts
@@ -186,6 +192,11 @@ func (r *agentRun) again(v activities.Verdict) bool {
 		return r.agentFaults < r.plan.AgentAttempts
 	}
 	return false
+}
+
+// within reports whether so much time has not passed since then; 0: there is no bound.
+func within(ctx workflow.Context, since time.Time, window time.Duration) bool {
+	return window == 0 || workflow.Now(ctx).Before(since.Add(window))
 }
 
 // errCanceledBefore says that the record of the run carries a cancel whose
@@ -252,6 +263,9 @@ func (r *agentRun) try(ctx workflow.Context, n int) (activities.Verdict, activit
 	slot, err := r.acquire(ctx, ref)
 	if err != nil || !slot.Granted {
 		return activities.Verdict{}, slot, err
+	}
+	if r.began.IsZero() {
+		r.began = workflow.Now(ctx)
 	}
 	r.show(ctx, product.StatusStarting, "starting attempt %d", n)
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -26,13 +27,32 @@ type process struct {
 }
 
 func startProcess(path string, argv []string, attr *syscall.ProcAttr, init bool) (*process, error) {
-	pid, err := syscall.ForkExec(path, argv, attr)
+	pid, err := forkBelow(path, argv, attr)
 	if err != nil {
 		return nil, &os.PathError{Op: "start", Path: path, Err: err}
 	}
 	p := &process{pid: pid, init: init, exited: make(chan struct{})}
 	go p.watch()
 	return p, nil
+}
+
+// behind is the nice value of agents: the supervisor shares their processor time, and
+// five hundred processes that take what they can must not keep it from ending them.
+// Between pods it counts for nothing.
+const behind = 19
+
+// forkBelow is syscall.ForkExec with a lower priority from the first instruction on. It is
+// that of the thread, which cannot be raised again: the thread ends.
+func forkBelow(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, behind) // without it is how it was
+		pid, err = syscall.ForkExec(path, argv, attr)
+	}()
+	<-done
+	return pid, err
 }
 
 // watch waits for the main process. As PID 1 it also reaps the orphans that the

@@ -19,7 +19,7 @@ import (
 func (a *attempt) report() (agentruntime.Envelope, agentruntime.ExitCode) {
 	v := decide(a.end, a.RunTimeout)
 	envelope := a.envelope(v)
-	if v.outcome == agentruntime.OK && !envelope.SetResult(a.end.result) {
+	if v.outcome == agentruntime.OK && !envelope.SetResult(a.end.result) && !a.storeResult(&envelope) {
 		a.guarded("write the result to the log", func() (err error) {
 			envelope.Frame, err = a.writeFrames()
 			return err
@@ -29,11 +29,13 @@ func (a *attempt) report() (agentruntime.Envelope, agentruntime.ExitCode) {
 			envelope = a.envelope(v)
 		}
 	}
+	a.endLog()
 	if err := a.writeEnvelope(envelope); err != nil {
 		// Without an envelope no exit code may promise one.
 		fmt.Fprintf(a.Stderr, "agent-runtime: %v\n", err)
 		return envelope, agentruntime.ExitPlatform
 	}
+	a.tellEnd(envelope)
 	return envelope, v.code
 }
 
@@ -68,6 +70,11 @@ func (a *attempt) writeFrames() (nonce string, err error) {
 		return "", fmt.Errorf("draw a nonce: %w", err)
 	}
 	nonce = hex.EncodeToString(random[:])
+	return nonce, a.writeLines(func() error { return agentruntime.WriteFrames(a.Stdout, nonce, a.end.result) })
+}
+
+// writeLines writes lines of the supervisor's own behind all output of the agent.
+func (a *attempt) writeLines(write func() error) error {
 	written := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -76,18 +83,18 @@ func (a *attempt) writeFrames() (nonce string, err error) {
 			}
 		}()
 		// Both: a reader joins the two, and an open line of stderr would get
-		// the first frame as its end.
+		// the first line as its end.
 		err := errors.Join(a.stderr.endLine(), a.stdout.endLine())
 		if err == nil {
-			err = agentruntime.WriteFrames(a.Stdout, nonce, a.end.result)
+			err = write()
 		}
 		written <- err
 	}()
 	select {
 	case err := <-written:
-		return nonce, err
+		return err
 	case <-time.After(a.WriteTimeout):
-		return "", errors.New("the container's log accepts no output")
+		return errors.New("the container's log accepts no output")
 	}
 }
 

@@ -87,7 +87,7 @@ func TestTerminated(t *testing.T) {
 }
 
 func TestSIGTERMReachesTheWholeGroup(t *testing.T) {
-	b := newBench(t, `sh -c 'trap "echo child got it >&2; exit 0" TERM; echo ready; `+forever+`' & trap 'wait; exit 0' TERM; wait`)
+	b := newBench(t, `trap 'wait; exit 0' TERM; sh -c 'trap "echo child got it >&2; exit 0" TERM; echo ready; `+forever+`' & wait`)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		b.stdout.eventually(t, "ready") //nolint:testifylint // a failure ends the wait, and the run shows it

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,6 +27,12 @@ type Config struct {
 	Environ []string
 	// Stdout and Stderr are the container's log. A nil one discards.
 	Stdout, Stderr io.Writer
+	// Call is one call of the gateway with the pod's token, an error for every answer
+	// but success. Nil: there is no gateway.
+	Call func(ctx context.Context, method, path string, body []byte) error
+	// Proxy is the URL of the proxy through which the agent connects to hosts. Empty: it
+	// connects to none.
+	Proxy string
 	// Init says that this process is PID 1 of its namespace: it reaps orphans
 	// and kills everything when the agent ends. Elsewhere that would hit
 	// processes of others, so only the agent's process group is killed.
@@ -245,12 +252,28 @@ func (a *attempt) environment() []string {
 		agentruntime.EnvRunID + "=" + string(a.Run),
 		agentruntime.EnvAttempt + "=" + strconv.Itoa(a.Attempt),
 	}
+	if a.Gateway != "" {
+		own = append(own, agentruntime.EnvGateway+"="+a.Gateway, agentruntime.EnvTokenFile+"="+a.TokenFile)
+	}
+	if a.Proxy != "" {
+		direct := "localhost,127.0.0.1,::1"
+		if gateway, err := url.Parse(a.Gateway); err == nil {
+			direct = gateway.Hostname() + "," + direct
+		}
+		for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+			own = append(own, name+"="+a.Proxy)
+		}
+		for _, name := range []string{"NO_PROXY", "no_proxy"} {
+			own = append(own, name+"="+direct)
+		}
+	}
 	env := []string{"PATH=" + defaultPath} // replaced where the image has one
 	for _, entry := range a.Environ {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
 		case name == "PATH" && value != "":
 			env[0] = entry
+		case a.Proxy != "" && strings.HasSuffix(strings.ToUpper(name), "_PROXY"): // of the image
 		case name == "" || name == "PATH" || name == "HOME" || name == "PWD" || name == "OLDPWD":
 		case strings.HasPrefix(name, agentruntime.EnvPrefix):
 		case strings.HasPrefix(name, "KUBERNETES_"): // the kubelet's hints where the API server is

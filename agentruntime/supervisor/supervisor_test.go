@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -82,6 +83,18 @@ func (b *bench) outputFile(t *testing.T) string {
 	data, err := os.ReadFile(filepath.Join(b.WorkDir, "seen"))
 	require.NoError(t, err)
 	return string(data)
+}
+
+// TestTheAgentComesBehindTheSupervisor: in what they share of the processor.
+func TestTheAgentComesBehindTheSupervisor(t *testing.T) {
+	b := newBench(t, `cut -d' ' -f19 /proc/self/stat`)
+	before, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+	require.NoError(t, err)
+	envelope, _ := b.run(t, t.Context())
+	require.Equal(t, "19", string(envelope.Result))
+	after, err := syscall.Getpriority(syscall.PRIO_PROCESS, os.Getpid())
+	require.NoError(t, err)
+	require.Equal(t, before, after)
 }
 
 // buffer is a bytes.Buffer that may be read while it is written.

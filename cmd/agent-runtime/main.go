@@ -5,6 +5,7 @@
 //
 //	agent-runtime run [flags] -- COMMAND [ARGUMENT...]   run one agent once
 //	agent-runtime install DIRECTORY                      copy this program there
+//	agent-runtime probe [flags]                          attack what is around it, as an agent
 //
 // Flags of run are listed by "agent-runtime run --help"; platforms build them
 // with agentruntime.Launch.Args. The exit code of run is an
@@ -26,6 +27,7 @@ import (
 const usage = `usage:
   agent-runtime run [flags] -- COMMAND [ARGUMENT...]
   agent-runtime install DIRECTORY
+  agent-runtime probe [flags]
 `
 
 func main() { os.Exit(int(dispatch(os.Args[1:], os.Stderr))) }
@@ -36,6 +38,8 @@ func dispatch(args []string, stderr io.Writer) agentruntime.ExitCode {
 	switch {
 	case len(args) > 0 && args[0] == "run":
 		return run(args[1:], stderr)
+	case len(args) > 0 && args[0] == "probe":
+		return probe(args[1:], os.Stdout, stderr)
 	case len(args) == 2 && args[0] == "install":
 		self, err := os.Executable()
 		if err == nil {
@@ -60,17 +64,27 @@ func run(args []string, stderr io.Writer) agentruntime.ExitCode {
 	if err == nil {
 		err = supervisor.Harden()
 	}
+	ctx, stop := supervisor.Signals(context.Background())
+	defer stop()
+	if err == nil && launch.Warm > 0 {
+		launch, err = awaitRun(ctx, launch)
+	}
+	proxy := ""
+	if err == nil && launch.Egress {
+		proxy, err = startProxy(launch)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "agent-runtime: %v\n", err)
 		return agentruntime.ExitPlatform
 	}
-	ctx, stop := supervisor.Signals(context.Background())
-	defer stop()
+	_, _ = fmt.Fprintln(os.Stdout, agentruntime.LogStart)
 	_, code := supervisor.Supervisor{Config: supervisor.Config{
 		Launch:  launch,
 		Environ: os.Environ(),
 		Stdout:  os.Stdout,
 		Stderr:  os.Stderr,
+		Call:    callGateway(launch),
+		Proxy:   proxy,
 		Init:    os.Getpid() == 1,
 	}}.Run(ctx)
 	return code

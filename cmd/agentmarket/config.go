@@ -15,7 +15,9 @@ import (
 	"agentmarket/cmd/internal/wire"
 	"agentmarket/infra/kube"
 	"agentmarket/marketplace"
+	"agentmarket/money"
 	"agentmarket/product"
+	"agentmarket/secrets"
 )
 
 const usage = `agentmarket: a marketplace for AI agents on Kubernetes
@@ -24,6 +26,9 @@ commands
   migrate            bring the database and Temporal's search attributes to this version
   api                serve the REST API
   worker             run workflows and activities, watch the cluster
+  gateway            serve the pods of runs
+  secrets create     write a keyset for secrets to AGENTMARKET_SECRETS_KEYSET_FILE
+  secrets rotate     add a key to it, which seals from then on
   org create NAME    make an organization, print its first API key
   org key NAME       print a new API key of an owner, for an organization without one
   operator key NAME  print a new API key of an operator of the platform; NAME is for people
@@ -43,7 +48,12 @@ environment
   AGENTMARKET_JOB_TTL_SECONDS      how long Jobs stay at most, at least 3900 7200
   AGENTMARKET_KEEP_FINISHED_JOBS   true: as long as that, for kubectl         false
   AGENTMARKET_CREATES_PER_SECOND   Jobs that each worker makes at most       50
+  AGENTMARKET_GATEWAY_URL          how pods reach the gateway, http(s)://ADDRESS:PORT; unset: they reach nothing
+  AGENTMARKET_GATEWAY_NAMESPACE    namespace of the gateway's pods, where it runs in the cluster
+  AGENTMARKET_GATEWAY_LISTEN       address of the gateway                    0.0.0.0:3100
+  AGENTMARKET_WARM_PODS            pods that policies may keep ready for a kind of run, 0 to 20; needs a gateway  0
   AGENTMARKET_RECONCILE_SECONDS    how often record, engine and cluster are compared  60
+  AGENTMARKET_DOCTOR               when the cluster is examined: request, start, require  start
   AGENTMARKET_METRICS_LISTEN       address of a worker's metrics; unset: none
   AGENTMARKET_QUOTA_RUNS           runs at once of an organization; 0: no bound  0
   AGENTMARKET_QUOTA_CPU_MILLIS     cpu in flight of an organization          0
@@ -55,6 +65,14 @@ environment
   AGENTMARKET_PRELOADED_IMAGES     beginnings of names of images that no registry is asked for, with commas
   AGENTMARKET_WEBHOOK_INSECURE     true: http and private addresses, NEVER in production false
   AGENTMARKET_PRIVATE_NETWORKS     networks that strangers' addresses may not lead to, with commas
+  AGENTMARKET_EGRESS_RESOLVER      DNS server for the hosts of agents, IP:PORT  the system's
+  AGENTMARKET_EGRESS_NETWORKS      private networks that hosts of agents may lead to, with commas
+  AGENTMARKET_EGRESS_RUN_MIB       what the connections of a run carry       1024
+  AGENTMARKET_SECRETS_KEYSET_FILE  keys that secrets are sealed with; unset: there are no secrets
+  AGENTMARKET_SECRETS_KEEPER_URL   key of a KMS that wraps the keyset, awskms://…; unset: it is in the clear
+  AGENTMARKET_MODELS_FILE          models of the gateway and who has them, YAML; unset: there are none
+  AGENTMARKET_MODEL_BUDGET_MICROS  held for a run that asks models, if nobody names a maximum; 0: models cost nothing
+  AGENTMARKET_TOOL_SECRETS         directory with credentials of the operators' servers of tools
   AGENTMARKET_PAYMENT_INSTRUCTIONS how buyers pay into their wallet          to ask the operator
   AGENTMARKET_SMOKE_AGENT          publisher/name that POST /schedule-job starts; unset: it answers 404
   AGENTMARKET_TEMPORAL_WEB_URL     where people open the Temporal Web UI
@@ -92,11 +110,20 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			RuntimeByCopy:   env.flag("AGENTMARKET_RUNTIME_BY_COPY", "false"),
 			// One name for both: what a policy may ask for, and how it is given.
 			SandboxRuntimeClass: os.Getenv("AGENTMARKET_SANDBOX_RUNTIME_CLASS"),
+			GatewayURL:          strings.TrimSuffix(os.Getenv("AGENTMARKET_GATEWAY_URL"), "/"),
+			GatewayNamespace:    os.Getenv("AGENTMARKET_GATEWAY_NAMESPACE"),
 			CreatesPerSecond:    env.number("AGENTMARKET_CREATES_PER_SECOND", "50", 1e6),
 			KeepFinishedJobs:    env.flag("AGENTMARKET_KEEP_FINISHED_JOBS", "false"),
 			JobTTL:              time.Duration(env.number("AGENTMARKET_JOB_TTL_SECONDS", "7200", 1e6)) * time.Second,
 		},
-		Reconcile:       time.Duration(env.number("AGENTMARKET_RECONCILE_SECONDS", "60", 86400) * float64(time.Second)),
+		Reconcile: time.Duration(env.number("AGENTMARKET_RECONCILE_SECONDS", "60", 86400) * float64(time.Second)),
+		Secrets: secrets.Config{
+			File:      os.Getenv("AGENTMARKET_SECRETS_KEYSET_FILE"),
+			KeeperURL: os.Getenv("AGENTMARKET_SECRETS_KEEPER_URL"),
+		},
+		ModelsFile:      os.Getenv("AGENTMARKET_MODELS_FILE"),
+		GatewayListen:   orDefault("AGENTMARKET_GATEWAY_LISTEN", "0.0.0.0:3100"),
+		Doctor:          orDefault("AGENTMARKET_DOCTOR", wire.DoctorStart),
 		MetricsListen:   os.Getenv("AGENTMARKET_METRICS_LISTEN"),
 		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
 		Limits:          product.DefaultLimits(),
@@ -106,12 +133,24 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			PriceNotice:    time.Duration(env.number("AGENTMARKET_PRICE_NOTICE_DAYS", "14", 365)*24) * time.Hour,
 			ReviewListings: env.flag("AGENTMARKET_LISTING_REVIEW", "true"),
 		},
-		PreloadedImages:     list("AGENTMARKET_PRELOADED_IMAGES"),
-		WebhookInsecure:     env.flag("AGENTMARKET_WEBHOOK_INSECURE", "false"),
-		PrivateNetworks:     env.networks("AGENTMARKET_PRIVATE_NETWORKS"),
+		PreloadedImages: list("AGENTMARKET_PRELOADED_IMAGES"),
+		WebhookInsecure: env.flag("AGENTMARKET_WEBHOOK_INSECURE", "false"),
+		PrivateNetworks: env.networks("AGENTMARKET_PRIVATE_NETWORKS"),
+		ToolSecrets:     os.Getenv("AGENTMARKET_TOOL_SECRETS"),
+		Egress: wire.Egress{
+			Resolver: env.server("AGENTMARKET_EGRESS_RESOLVER"),
+			Networks: env.networks("AGENTMARKET_EGRESS_NETWORKS"),
+			RunBytes: int64(env.count("AGENTMARKET_EGRESS_RUN_MIB", "1024", 1, 1<<20)) << 20,
+		},
 		PaymentInstructions: os.Getenv("AGENTMARKET_PAYMENT_INSTRUCTIONS"),
 		SmokeAgent:          os.Getenv("AGENTMARKET_SMOKE_AGENT"),
 	}
+	if budget := env.count("AGENTMARKET_MODEL_BUDGET_MICROS", "0", 0, 1_000_000_000_000); budget > 0 {
+		cfg.Policy.ModelBudget = money.Of(int64(budget), cfg.Policy.Currency)
+	}
+	// One number for both: what policies may ask for, and whether workers make it.
+	cfg.Limits.MaxWarm = env.count("AGENTMARKET_WARM_PODS", "0", 0, product.MaxPolicyWarm)
+	cfg.Kube.Warm = cfg.Limits.MaxWarm > 0
 	cfg.Kube = cfg.Kube.WithDefaults()
 	cfg.Limits.Quota = product.Quota{
 		ConcurrentRuns: int64(env.number("AGENTMARKET_QUOTA_RUNS", "0", 1e9)),
@@ -140,12 +179,25 @@ func (e *environment) flag(name, otherwise string) bool {
 func (e *environment) networks(name string) (networks []netip.Prefix) {
 	for _, text := range list(name) {
 		network, err := netip.ParsePrefix(text)
-		if err != nil {
+		if err != nil || network.Addr().Is4In6() { // which no address is compared with
 			e.refuse(name, "names no network such as 10.0.0.0/8: "+text)
 		}
 		networks = append(networks, network)
 	}
 	return networks
+}
+
+// server reads the address of a server; unset: not valid.
+func (e *environment) server(name string) (at netip.AddrPort) {
+	text := os.Getenv(name)
+	if text == "" {
+		return at
+	}
+	at, err := netip.ParseAddrPort(text)
+	if err != nil || at.Port() == 0 {
+		e.refuse(name, "is no IP:PORT")
+	}
+	return at
 }
 
 func (e *environment) number(name, otherwise string, most float64) float64 {

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 
+	"agentmarket/cmd/internal/wire"
+
 	"agentmarket/marketplace"
 )
 
@@ -42,6 +44,9 @@ func TestConfigOfTheMarketplace(t *testing.T) {
 		"AGENTMARKET_PRELOADED_IMAGES":     "agents.local, registry.example/team/,",
 		"AGENTMARKET_PAYMENT_INSTRUCTIONS": "Pay into account 42.",
 		"AGENTMARKET_PRIVATE_NETWORKS":     "34.118.224.0/20, 2001:db8:1::/48",
+		"AGENTMARKET_EGRESS_NETWORKS":      "10.1.0.0/16",
+		"AGENTMARKET_EGRESS_RESOLVER":      "10.0.0.1:53",
+		"AGENTMARKET_EGRESS_RUN_MIB":       "2",
 	})
 	cfg, _, err = configFromEnvironment()
 	require.NoError(t, err)
@@ -49,10 +54,20 @@ func TestConfigOfTheMarketplace(t *testing.T) {
 	require.Equal(t, []string{"agents.local", "registry.example/team/"}, cfg.PreloadedImages)
 	require.Equal(t, "Pay into account 42.", cfg.PaymentInstructions)
 	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("34.118.224.0/20"), netip.MustParsePrefix("2001:db8:1::/48")}, cfg.PrivateNetworks)
+	require.Equal(t, wire.Egress{
+		Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, Resolver: netip.MustParseAddrPort("10.0.0.1:53"), RunBytes: 2 << 20,
+	}, cfg.Egress)
 
 	withEnvironment(t, map[string]string{"AGENTMARKET_PRIVATE_NETWORKS": "10.0.0.1"})
 	_, _, err = configFromEnvironment()
 	require.ErrorContains(t, err, "AGENTMARKET_PRIVATE_NETWORKS")
+	withEnvironment(t, map[string]string{
+		"AGENTMARKET_EGRESS_NETWORKS": "::ffff:10.0.0.0/104", "AGENTMARKET_EGRESS_RESOLVER": "10.0.0.1", "AGENTMARKET_EGRESS_RUN_MIB": "0",
+	})
+	_, _, err = configFromEnvironment()
+	for _, name := range []string{"AGENTMARKET_EGRESS_NETWORKS", "AGENTMARKET_EGRESS_RESOLVER", "AGENTMARKET_EGRESS_RUN_MIB"} {
+		require.ErrorContains(t, err, name)
+	}
 }
 
 // TestConfigOfTheSandboxedTier: what a policy may ask for is what the cluster has.

@@ -3,6 +3,7 @@
 //	agentmarket migrate             bring database and Temporal to this version
 //	agentmarket api                 serve the REST API
 //	agentmarket worker              run workflows, activities and the watcher
+//	agentmarket gateway             serve the pods of runs
 //	agentmarket org create NAME     make an organization and its first API key
 //	agentmarket org key NAME        make another key of an owner
 //	agentmarket operator key NAME   make a key of an operator of the platform
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if len(args) == 2 && args[0] == "secrets" {
+		return manageKeyset(ctx, args[1], cfg.Secrets)
+	}
 	cfg.Version = version
 	platform, err := wire.Open(ctx, cfg, log)
 	if err != nil {
@@ -79,6 +83,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return platform.ServeAPI(ctx, listener)
 	case args[0] == "worker":
 		return platform.RunWorker(ctx)
+	case args[0] == "gateway":
+		return platform.ServeGateway(ctx)
 	case len(args) == 3:
 		return makeKey(ctx, platform.DB.Marketplace(), args, time.Now().UTC(), stdout)
 	}

@@ -29,7 +29,7 @@ type recipe struct {
 
 // recipes lists the images of the development stack. The supervisor's image is
 // mounted as a volume and run from there; the agents are what any publisher
-// might bring: two static Go programs, and a shell script on Debian's busybox.
+// might bring: three static Go programs, and a shell script on Debian's busybox.
 func (b imageBuilder) recipes() []recipe {
 	program := func(name string) string { return filepath.Join(b.bin, name) + ":0755:/" + name }
 	busybox := []string{"--file", "/bin/busybox:0755:/bin/busybox", "--file", "examples/agents/wordcount/agent.sh:0755:/agent.sh"}
@@ -39,6 +39,7 @@ func (b imageBuilder) recipes() []recipe {
 	return []recipe{
 		{"agent-runtime", []string{"--file", program("agent-runtime")}},
 		{"hello", []string{"--file", program("hello")}},
+		{"research", []string{"--file", program("research")}},
 		{"summarize", []string{"--file", program("summarize")}},
 		{"wordcount", busybox},
 	}

@@ -3,7 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -21,6 +24,7 @@ import (
 	"agentmarket/cmd/internal/wire"
 	"agentmarket/infra/kube"
 	"agentmarket/product"
+	"agentmarket/secrets"
 )
 
 // stackOptions is what `make run` may say.
@@ -80,7 +84,11 @@ func up(ctx context.Context, o stackOptions) error {
 		return err
 	}
 	defer closeLog()
-	platform, err := o.open(ctx, log, kubeconfig, images["agent-runtime"])
+	gatewayListen, err := o.gateway()
+	if err != nil {
+		return err
+	}
+	platform, err := o.open(ctx, log, kubeconfig, gatewayListen, images["agent-runtime"])
 	if err != nil {
 		return err
 	}
@@ -100,6 +108,9 @@ func up(ctx context.Context, o stackOptions) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return platform.ServeAPI(ctx, listener) })
 	group.Go(func() error { return platform.RunWorker(ctx) })
+	if gatewayListen != "" {
+		group.Go(func() error { return platform.ServeGateway(ctx) })
+	}
 	group.Go(func() error {
 		t := tour{options: o, images: images, keys: seeded, key: seeded.publisher, kubeconfig: kubeconfig, say: say}
 		if err := t.run(ctx); err != nil || o.once {
@@ -113,7 +124,7 @@ func up(ctx context.Context, o stackOptions) error {
 }
 
 // open opens the platform on local adapters.
-func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, runtimeImage string) (*wire.Platform, error) {
+func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, gatewayListen, runtimeImage string) (*wire.Platform, error) {
 	blobDir := filepath.Join(o.dir, "blobs")
 	if err := os.MkdirAll(blobDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make blob folder: %w", err)
@@ -131,11 +142,18 @@ func (o stackOptions) open(ctx context.Context, log *slog.Logger, kubeconfig, ru
 		ManageNamespace: true,
 		Limits:          product.DefaultLimits(),
 		SmokeAgent:      examplesOrg + "/hello",
+		Secrets:         secrets.Config{File: filepath.Join(o.dir, "keyset.json")},
 		// For a receiver of webhooks on this computer.
 		WebhookInsecure: os.Getenv("AGENTMARKET_WEBHOOK_INSECURE") == "true",
 		// The examples were loaded into the node; only pushed ones have a
 		// registry.
 		PreloadedImages: []string{cmp.Or(o.imagePrefix, strings.TrimSuffix(imageRepository, "/"))},
+	}
+	if gatewayListen != "" {
+		cfg.GatewayListen, cfg.Kube.GatewayURL = gatewayListen, "http://"+gatewayListen
+	}
+	if err := secrets.Create(ctx, cfg.Secrets); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make keys of secrets: %w", err)
 	}
 	// The organization of the smoke test is known only after the migration.
 	platform, err := wire.Open(ctx, cfg, log)
@@ -179,6 +197,26 @@ func (o stackOptions) cluster(ctx context.Context, say *progress) (kubeconfig st
 	}
 	say.step("Kubernetes is up")
 	return filepath.Join(o.clusterState, "kubeconfig"), nil
+}
+
+// gateway is where the gateway listens: at the one port that pods of the development
+// cluster reach. An existing cluster is not known to reach this computer; empty.
+func (o stackOptions) gateway() (string, error) {
+	if o.kubeContext != "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(filepath.Join(o.clusterState, "cluster.json"))
+	if err != nil {
+		return "", fmt.Errorf("read about the development cluster: %w", err)
+	}
+	var cluster struct {
+		NodeIP      string `json:"node_ip"`
+		GatewayPort int    `json:"gateway_port"`
+	}
+	if err := json.Unmarshal(text, &cluster); err != nil {
+		return "", fmt.Errorf("read about the development cluster: %w", err)
+	}
+	return net.JoinHostPort(cluster.NodeIP, strconv.Itoa(cluster.GatewayPort)), nil
 }
 
 // clusterDown stops the cluster's processes and keeps its state. The context of

@@ -69,7 +69,10 @@ func planAddresses(c Cluster, m machine) (Cluster, error) {
 	c.PodCIDR = cidr.String()
 	c.NodeIP = cidr.Addr().Next().String()
 
-	taken := map[int]bool{c.GatewayPort: true}
+	taken := map[int]bool{}
+	for i := range max(1, c.GatewayPorts) {
+		taken[c.GatewayPort+i] = true
+	}
 	for _, other := range m.others {
 		for _, p := range other.Ports.all() {
 			taken[*p] = true

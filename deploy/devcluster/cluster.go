@@ -21,7 +21,13 @@ type Cluster struct {
 	PodCIDR     string `json:"pod_cidr"`     // a /24 in 10.88.0.0/16 to 10.99.0.0/16
 	NodeIP      string `json:"node_ip"`      // first address of PodCIDR
 	GatewayPort int    `json:"gateway_port"` // the one port of NodeIP that pods reach
-	Ports       Ports  `json:"ports"`
+	// GatewayPorts is how many ports from GatewayPort on pods reach: more than one where
+	// several platforms share the cluster. 0 is 1.
+	GatewayPorts int   `json:"gateway_ports,omitempty"`
+	Ports        Ports `json:"ports"`
+	// DefaultRates leaves the controllers at the rates that Kubernetes ships with:
+	// 20 requests a second each, and 5 Jobs at a time.
+	DefaultRates bool `json:"default_rates,omitempty"`
 
 	// Proven says that a pod has run to its end in this cluster. Only the first
 	// start takes the time to try one.

@@ -62,7 +62,9 @@ func upCommand(with withLayout) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&o.name, "name", "", "name of the cluster and its node (default \""+defaultName+"\")")
+	cmd.Flags().BoolVar(&o.defaultRates, "default-rates", false, "controllers make as few requests as Kubernetes lets them by default")
 	cmd.Flags().IntVar(&o.gatewayPort, "gateway-port", 0, fmt.Sprintf("the port of the node that pods reach (default %d, or the one before)", defaultGateway))
+	cmd.Flags().IntVar(&o.gatewayPorts, "gateway-ports", 0, "how many ports from it on pods reach (default 1, or as many as before)")
 	return cmd
 }
 

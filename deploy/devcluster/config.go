@@ -147,7 +147,7 @@ var controllers = []string{
 func controllerManagerArgs(s settings) []string {
 	l := s.Layout
 	kubeconfig := l.Etc("controller-manager.kubeconfig")
-	return []string{
+	args := []string{
 		"--kubeconfig=" + kubeconfig,
 		"--controllers=" + strings.Join(controllers, ","),
 		"--service-account-private-key-file=" + l.PKI("sa.key"),
@@ -155,13 +155,13 @@ func controllerManagerArgs(s settings) []string {
 		"--use-service-account-credentials=true",
 		"--leader-elect=false", // there is one; without a lease its restart is instant
 		"--secure-port=0",
-		"--kube-api-qps=200",
-		"--kube-api-burst=400",
-		"--concurrent-job-syncs=20",
-		"--concurrent-ttl-after-finished-syncs=10",
 		"--node-monitor-period=1s", // lifts the not-ready taint of a node that just became Ready
 		"--profiling=false",
 	}
+	if s.Cluster.DefaultRates {
+		return args
+	}
+	return append(args, "--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-job-syncs=20", "--concurrent-ttl-after-finished-syncs=10")
 }
 
 func schedulerArgs(s settings) []string {

@@ -35,12 +35,21 @@ func firewallRules(c Cluster) string {
 		":" + in + " - [0:0]",
 		":" + fwd + " - [0:0]",
 		"-A " + in + " -m conntrack --ctstate ESTABLISHED -j ACCEPT",
-		"-A " + in + " -d " + c.NodeIP + "/32 -p tcp -m tcp --dport " + strconv.Itoa(c.GatewayPort) + " -j ACCEPT",
+		"-A " + in + " -d " + c.NodeIP + "/32 -p tcp -m tcp --dport " + gatewayPorts(c) + " -j ACCEPT",
 		"-A " + in + " -j DROP",
 		"-A " + fwd + " -j DROP",
 		"COMMIT",
 		"",
 	}, "\n")
+}
+
+// gatewayPorts are the ports that pods reach, as iptables spells them.
+func gatewayPorts(c Cluster) string {
+	first := strconv.Itoa(c.GatewayPort)
+	if c.GatewayPorts <= 1 {
+		return first
+	}
+	return first + ":" + strconv.Itoa(c.GatewayPort+c.GatewayPorts-1)
 }
 
 // firewallJumps lead the pods' packets to the chains; each is the arguments

@@ -21,6 +21,10 @@ const upTimeout = 3 * time.Minute
 type upOptions struct {
 	name        string
 	gatewayPort int
+	// gatewayPorts is how many ports from gatewayPort on are open.
+	gatewayPorts int
+	// defaultRates: see Cluster.
+	defaultRates bool
 }
 
 // up brings a cluster to where pods run, from whatever state it is in: never
@@ -79,6 +83,10 @@ func (o upOptions) apply(c Cluster, l Layout, known bool) (Cluster, error) {
 	}
 	if c.Name == "" {
 		c.Name = defaultName
+	}
+	c.DefaultRates = o.defaultRates
+	if o.gatewayPorts != 0 {
+		c.GatewayPorts = o.gatewayPorts
 	}
 	if o.gatewayPort != 0 {
 		c.GatewayPort = o.gatewayPort

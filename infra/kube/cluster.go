@@ -12,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
@@ -31,6 +33,8 @@ type Cluster struct {
 	creates *rate.Limiter
 	// made are the namespaces of organizations that this process has made or found.
 	made sync.Map
+	// pool are the kinds of pods that are to be made ready.
+	pool *pool
 }
 
 var _ infra.Cluster = (*Cluster)(nil)
@@ -39,7 +43,7 @@ var _ infra.Cluster = (*Cluster)(nil)
 // and was validated.
 func NewCluster(client kubernetes.Interface, cfg Config) *Cluster {
 	burst := max(1, int(2*cfg.CreatesPerSecond))
-	return &Cluster{client: client, cfg: cfg, creates: rate.NewLimiter(rate.Limit(cfg.CreatesPerSecond), burst)}
+	return &Cluster{client: client, cfg: cfg, creates: rate.NewLimiter(rate.Limit(cfg.CreatesPerSecond), burst), pool: newPool()}
 }
 
 // Create makes the Job, then the Secret with the input, which belongs to the Job and
@@ -55,6 +59,15 @@ func (c *Cluster) Create(ctx context.Context, s infra.Sandbox) error {
 	}
 	if err := c.makeNamespace(ctx, job.Namespace); err != nil {
 		return err
+	}
+	if c.cfg.Warm && s.Warm > 0 {
+		adopted, err := c.adopt(ctx, s, secret)
+		if err != nil {
+			return err
+		}
+		if adopted {
+			return nil
+		}
 	}
 	created, err := c.createJob(ctx, job)
 	if err != nil {
@@ -75,18 +88,27 @@ func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
-	if err := ensureNamespace(ctx, c.client, name); err != nil {
+	if err := ensureNamespace(ctx, c.client, c.cfg, name); err != nil {
 		return err
 	}
 	c.made.Store(name, true)
 	return nil
 }
 
+// uncontended creates again, at once, what was refused because others were counted for
+// the quota of the namespace in the same moment.
+func uncontended(create func() error) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, create)
+}
+
 func (c *Cluster) createSecret(ctx context.Context, want *corev1.Secret) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	api := c.client.CoreV1().Secrets(want.Namespace)
-	_, err := api.Create(ctx, want, metav1.CreateOptions{})
+	err := uncontended(func() error {
+		_, err := api.Create(ctx, want, metav1.CreateOptions{})
+		return err
+	})
 	if !apierrors.IsAlreadyExists(err) {
 		return interpret(err, "create input of "+want.Name)
 	}
@@ -104,7 +126,11 @@ func (c *Cluster) createJob(ctx context.Context, want *batchv1.Job) (*batchv1.Jo
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	api := c.client.BatchV1().Jobs(want.Namespace)
-	created, err := api.Create(ctx, want, metav1.CreateOptions{})
+	var created *batchv1.Job
+	err := uncontended(func() (err error) {
+		created, err = api.Create(ctx, want, metav1.CreateOptions{})
+		return err
+	})
 	if err == nil {
 		return created, nil
 	}
@@ -127,12 +153,12 @@ func (c *Cluster) Observe(ctx context.Context, ref infra.Ref) (infra.Observed, e
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var seen infra.Observed
-	job, err := c.client.BatchV1().Jobs(c.cfg.NamespaceOf(ref)).Get(ctx, ref.Name(), metav1.GetOptions{})
+	job, err := c.job(ctx, ref)
 	switch {
-	case err == nil:
+	case err != nil:
+		return infra.Observed{}, err
+	case job != nil:
 		seen.JobExists, seen.JobFailed, seen.StartBy = true, jobFailure(job), startBy(job)
-	case !apierrors.IsNotFound(err):
-		return infra.Observed{}, interpret(err, "read job "+ref.Name())
 	}
 	pod, err := c.pod(ctx, ref)
 	switch {
@@ -147,6 +173,30 @@ func (c *Cluster) Observe(ctx context.Context, ref infra.Ref) (infra.Observed, e
 		seen.Refused = c.refused(ctx, job)
 	}
 	return seen, nil
+}
+
+// job returns the Job of an attempt, nil where there is none. The one of a pod that was
+// warm has another name.
+func (c *Cluster) job(ctx context.Context, ref infra.Ref) (*batchv1.Job, error) {
+	jobs := c.client.BatchV1().Jobs(c.cfg.NamespaceOf(ref))
+	job, err := jobs.Get(ctx, ref.Name(), metav1.GetOptions{})
+	if err == nil {
+		return job, nil
+	}
+	if !apierrors.IsNotFound(err) {
+		return nil, interpret(err, "read job "+ref.Name())
+	}
+	if !c.cfg.Warm {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	list, err := jobs.List(ctx, metav1.ListOptions{LabelSelector: selectorOf(ref), Limit: 1})
+	if err != nil {
+		return nil, interpret(err, "list jobs of "+ref.Name())
+	}
+	if len(list.Items) == 0 {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return &list.Items[0], nil
 }
 
 // refused is what the Job controller was told when it wanted to make the pod. Events
@@ -178,24 +228,39 @@ func (c *Cluster) pod(ctx context.Context, ref infra.Ref) (*corev1.Pod, error) {
 }
 
 // Delete ends the pod with the grace, then removes the Job (Background: the
-// default of the API would leave the pod behind) and the input.
+// default of the API would leave the pod behind) and the input. It looks for a pod
+// again when the Job is gone: one that was made in between would have the grace of
+// its plan.
 func (c *Cluster) Delete(ctx context.Context, ref infra.Ref, grace time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
-	pod, err := c.pod(ctx, ref)
+	ended, err := c.endPod(ctx, ref, grace, "")
 	if err != nil {
 		return err
 	}
-	if pod != nil { // again, too, if it is being deleted: a shorter grace shortens it
-		err := c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
-			GracePeriodSeconds: gracePeriod(pod, grace),
-			Preconditions:      &metav1.Preconditions{UID: &pod.UID},
-		})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return interpret(err, "delete pod of "+ref.Name())
-		}
+	if err := c.remove(ctx, ref); err != nil {
+		return err
 	}
-	return c.remove(ctx, ref)
+	_, err = c.endPod(ctx, ref, grace, ended)
+	return err
+}
+
+// endPod deletes the attempt's newest pod, unless it is the one that was ended
+// before, and returns which it is.
+func (c *Cluster) endPod(ctx context.Context, ref infra.Ref, grace time.Duration, before types.UID) (types.UID, error) {
+	pod, err := c.pod(ctx, ref)
+	if err != nil || pod == nil || pod.UID == before {
+		return before, err
+	}
+	// Again, too, if it is being deleted: a shorter grace shortens it.
+	err = c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: gracePeriod(pod, grace),
+		Preconditions:      &metav1.Preconditions{UID: &pod.UID},
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return before, interpret(err, "delete pod of "+ref.Name())
+	}
+	return pod.UID, nil
 }
 
 // Clear implements infra.Cluster. The garbage collector takes the ended pod.
@@ -216,13 +281,26 @@ func (c *Cluster) remove(ctx context.Context, ref infra.Ref) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return interpret(err, "delete input of "+ref.Name())
 	}
-	err = c.client.BatchV1().Jobs(namespace).Delete(ctx, ref.Name(), metav1.DeleteOptions{
+	gone, err := c.removeJob(ctx, namespace, ref.Name())
+	if err != nil || !gone || !c.cfg.Warm {
+		return err
+	}
+	job, err := c.job(ctx, ref)
+	if err == nil && job != nil {
+		_, err = c.removeJob(ctx, namespace, job.Name)
+	}
+	return err
+}
+
+// removeJob deletes a Job, and reports whether it was gone before.
+func (c *Cluster) removeJob(ctx context.Context, namespace, name string) (gone bool, err error) {
+	err = c.client.BatchV1().Jobs(namespace).Delete(ctx, name, metav1.DeleteOptions{
 		PropagationPolicy: new(metav1.DeletePropagationBackground),
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return interpret(err, "delete job "+ref.Name())
+	if apierrors.IsNotFound(err) {
+		return true, nil
 	}
-	return nil
+	return false, interpret(err, "delete job "+name)
 }
 
 // gracePeriod is the time between SIGTERM and the kubelet's SIGKILL. With the
@@ -256,7 +334,10 @@ func (c *Cluster) Logs(ctx context.Context, ref infra.Ref, opts infra.LogOptions
 		}
 		opts.Pod = pod.Name
 	}
-	read := &corev1.PodLogOptions{Container: containerAgent, Follow: opts.Follow}
+	read := &corev1.PodLogOptions{Container: containerAgent, Follow: opts.Follow, Timestamps: true}
+	if !opts.Since.IsZero() {
+		read.SinceTime = &metav1.Time{Time: opts.Since.Truncate(time.Second)}
+	}
 	stream, err := c.client.CoreV1().Pods(c.cfg.NamespaceOf(ref)).GetLogs(opts.Pod, read).Stream(ctx)
 	if err != nil {
 		return nil, interpret(err, "open log of "+ref.Name())

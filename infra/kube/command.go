@@ -10,7 +10,7 @@ import (
 // supervisorCommand starts the supervisor as the container's first process and
 // gives it the agent's command. The image's own entrypoint is never used: any
 // image with the command in it is an agent.
-func supervisorCommand(s infra.Sandbox) []string {
+func supervisorCommand(s infra.Sandbox, cfg Config) []string {
 	command := make([]string, len(s.Command))
 	for i, word := range s.Command {
 		command[i] = escapeExpansion(word)
@@ -18,6 +18,12 @@ func supervisorCommand(s infra.Sandbox) []string {
 	launch := agentruntime.Launch{
 		Run: s.Run, Attempt: s.Attempt, RunTimeout: s.RunTimeout, Grace: s.Grace,
 		DiskLimit: s.DiskMiB << 20, Command: command,
+	}
+	if s.Run == "" { // comes with the adoption
+		launch.Warm = warmLife
+	}
+	if cfg.GatewayURL != "" {
+		launch.Gateway, launch.TokenFile, launch.Egress = cfg.GatewayURL, agentruntime.TokenFile, s.Egress
 	}
 	return append([]string{agentruntime.SupervisorPath}, launch.Args()...)
 }

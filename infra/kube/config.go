@@ -49,6 +49,13 @@ type Config struct {
 	// attempt is not made. Default: empty.
 	SandboxRuntimeClass string
 
+	// GatewayURL is how pods reach the gateway: http:// or https://, an address and a
+	// port, for pods have no DNS. Empty: there is none, and pods reach nothing.
+	GatewayURL string
+	// GatewayNamespace is the namespace of the gateway's own pods, where it runs in the
+	// cluster: behind a Service, policies see their addresses. Default: empty.
+	GatewayNamespace string
+
 	// JobTTL is how long a finished Job stays in the cluster, for people with
 	// kubectl. It also is how long a result waits to be collected while the
 	// workers or the stores are away, so it is at least MinJobTTL.
@@ -59,6 +66,10 @@ type Config struct {
 	// JobTTL, for people with kubectl. Default: false, they are deleted when their
 	// result and log are collected.
 	KeepFinishedJobs bool
+
+	// Warm allows pods that are made ahead, where plans ask for them. It needs a gateway
+	// and namespaces without shards. Default: false, every attempt makes its own.
+	Warm bool
 
 	// CreatesPerSecond bounds the attempts that this process makes, and a burst of
 	// twice as many: the Job controller and the scheduler serve all tenants in turn.
@@ -119,6 +130,14 @@ func (c Config) Validate() error {
 	}
 	if problems := validation.IsDNS1123Label(longest); len(problems) > 0 {
 		return fault.Newf(fault.Invalid, "", "namespace %s: %s", longest, problems[0])
+	}
+	if c.GatewayURL != "" {
+		if _, err := gatewayAddress(c.GatewayURL); err != nil {
+			return err
+		}
+	}
+	if c.Warm && (c.GatewayURL == "" || c.NamespaceShards > 1) {
+		return fault.New(fault.Invalid, "", "warm pods need a gateway, and namespaces without shards")
 	}
 	if c.JobTTL < MinJobTTL {
 		return fault.Newf(fault.Invalid, "", "finished Jobs must stay for at least %d seconds: results are collected from them", int(MinJobTTL.Seconds()))

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"agentmarket/infra"
 )
@@ -61,4 +62,27 @@ func TestInventory(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, removed)
 	}
+}
+
+// TestInventoryHasPages: every page of a long list is read.
+func TestInventoryHasPages(t *testing.T) {
+	i := inventoryOf(t)
+	client, ok := i.client.(*fake.FakeMetadataClient)
+	require.True(t, ok)
+	n := 0
+	client.PrependReactor("list", "jobs", func(clienttesting.Action) (bool, runtime.Object, error) {
+		n++
+		list := &metav1.List{ListMeta: metav1.ListMeta{Continue: []string{"second", "third", ""}[n-1]}}
+		ref := infra.Ref{Run: "run_01jd3m0f9zq4x8v5c7n2b6k1ta", Attempt: n, Org: "org_1"}
+		list.Items = []runtime.RawExtension{{Object: metadataOf("batch/v1", "Job", "agentmarket-runs", "1", ref)}}
+		return true, list, nil
+	})
+	var attempts []int
+	require.NoError(t, i.Objects(t.Context(), func(page []infra.Object) error {
+		for _, o := range page {
+			attempts = append(attempts, o.Ref.Attempt)
+		}
+		return nil
+	}))
+	require.Equal(t, []int{1, 2, 3}, attempts)
 }

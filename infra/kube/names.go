@@ -18,15 +18,23 @@ const (
 	labelAgent     = "agentmarket.dev/agent-id"
 	labelOrg       = "agentmarket.dev/org-id"
 	labelTier      = "agentmarket.dev/tier"
+	// labelWarm is on Job and pod that no run has adopted yet: what they are ready for.
+	// Such objects have no labels of a run.
+	labelWarm = "agentmarket.dev/warm"
 
 	annotationSpecHash = "agentmarket.dev/spec-hash"
 	// annotationStart is the start timeout in seconds, from the creation of the object
 	// that carries it.
 	annotationStart = "agentmarket.dev/start-seconds"
+	// annotationAdopted is when a run adopted the pod; on the input of a run it is the
+	// name of the pod that it is to adopt.
+	annotationAdopted = "agentmarket.dev/adopted"
 
 	containerAgent   = "agent"
 	containerInstall = "install-runtime"
 	inputKey         = agentruntime.InputName
+	volumeToken      = "token"
+	volumeInput      = "input"
 )
 
 // labelsOf are the labels of all objects of an attempt.

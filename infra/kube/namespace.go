@@ -49,14 +49,14 @@ func EnsureNamespace(ctx context.Context, client kubernetes.Interface, cfg Confi
 		}
 	}
 	for _, name := range names {
-		if err := ensureNamespace(ctx, client, name); err != nil {
+		if err := ensureNamespace(ctx, client, cfg, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func ensureNamespace(ctx context.Context, client kubernetes.Interface, name string) error {
+func ensureNamespace(ctx context.Context, client kubernetes.Interface, cfg Config, name string) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: namespaceLabels()}}
 	err := ensure(ctx, client.CoreV1().Namespaces(), "namespace "+name, namespace, func(*corev1.Namespace) bool { return false })
 	if err != nil {
@@ -66,6 +66,9 @@ func ensureNamespace(ctx context.Context, client kubernetes.Interface, name stri
 	err = ensure(ctx, client.NetworkingV1().NetworkPolicies(name), "network policy of "+name, deny,
 		func(have *networkingv1.NetworkPolicy) bool { return replace(&have.Spec, deny.Spec) })
 	if err != nil {
+		return err
+	}
+	if err := ensureGatewayPolicy(ctx, client, cfg, name); err != nil {
 		return err
 	}
 	quota := &corev1.ResourceQuota{ObjectMeta: metaIn(name, "runs"), Spec: quotaSpec()}
@@ -135,7 +138,6 @@ func quotaSpec() corev1.ResourceQuotaSpec {
 		"pods":         "500",
 		"requests.cpu": "200", "requests.memory": "400Gi", "requests.ephemeral-storage": "1000Gi",
 		"limits.cpu": "200", "limits.memory": "400Gi", "limits.ephemeral-storage": "1000Gi",
-		"count/jobs.batch": "10000", "count/secrets": "10000",
 		"services": "0", "persistentvolumeclaims": "0",
 	})}
 }

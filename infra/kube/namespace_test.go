@@ -78,3 +78,31 @@ func TestNamespacesAreValidated(t *testing.T) {
 		})
 	}
 }
+
+// TestGatewayPolicyComesAndGoes: with the gateway.
+func TestGatewayPolicyComesAndGoes(t *testing.T) {
+	client := fake.NewClientset()
+	with, without := config(), config()
+	with.GatewayURL = "http://10.96.0.42:3100"
+	require.NoError(t, EnsureNamespace(t.Context(), client, without))
+	policies := client.NetworkingV1().NetworkPolicies(with.Namespace)
+	_, err := policies.Get(t.Context(), policyGateway, metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err))
+
+	require.NoError(t, EnsureNamespace(t.Context(), client, with))
+	open, err := policies.Get(t.Context(), policyGateway, metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Len(t, open.Spec.Egress, 1)
+	require.Equal(t, "10.96.0.42/32", open.Spec.Egress[0].To[0].IPBlock.CIDR)
+	require.EqualValues(t, 3100, open.Spec.Egress[0].Ports[0].Port.IntVal)
+	require.Empty(t, open.Spec.Ingress)
+
+	require.NoError(t, EnsureNamespace(t.Context(), client, without))
+	_, err = policies.Get(t.Context(), policyGateway, metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err))
+
+	for _, url := range []string{"http://gateway:3100", "http://10.96.0.42", "10.96.0.42:3100", "http://10.96.0.42:3100/", "http://10.96.0.42:0", "ftp://10.96.0.42:3100"} {
+		with.GatewayURL = url
+		require.Error(t, with.Validate(), url)
+	}
+}

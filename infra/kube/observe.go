@@ -2,6 +2,7 @@ package kube
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -28,13 +29,15 @@ func observePod(p *corev1.Pod) *infra.Pod {
 			pod.ScheduledAt = c.LastTransitionTime.Time
 		case c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable:
 			pod.Unschedulable = c.Message
+		case c.Type == corev1.PodReadyToStartContainers:
+			pod.Sandboxed = c.Status == corev1.ConditionTrue
 		}
 	}
 	// An init container that waits or failed holds the agent's container back:
 	// its state is the pod's.
 	for _, c := range p.Status.InitContainerStatuses {
 		if w := c.State.Waiting; w != nil {
-			pod.Waiting = &infra.Waiting{Reason: w.Reason, Message: w.Message}
+			pod.Waiting = &infra.Waiting{Reason: w.Reason, Message: w.Message, Runtime: true}
 		}
 	}
 	for _, c := range p.Status.ContainerStatuses {
@@ -47,16 +50,41 @@ func observePod(p *corev1.Pod) *infra.Pod {
 			pod.Waiting = nil
 			pod.Terminated = &infra.Terminated{
 				Reason: t.Reason, Message: t.Message, ExitCode: int(t.ExitCode),
-				StartedAt: t.StartedAt.Time, FinishedAt: t.FinishedAt.Time,
+				StartedAt: began(p, t.StartedAt.Time), FinishedAt: t.FinishedAt.Time,
+			}
+			if !t.FinishedAt.IsZero() && pod.Terminated.StartedAt.After(t.FinishedAt.Time) { // two clocks
+				pod.Terminated.StartedAt = t.FinishedAt.Time
 			}
 		case c.State.Running != nil:
 			pod.Waiting = nil
-			pod.Running = &infra.Running{StartedAt: c.State.Running.StartedAt.Time}
+			pod.Running = &infra.Running{StartedAt: began(p, c.State.Running.StartedAt.Time)}
 		case c.State.Waiting != nil && pod.Waiting == nil:
-			pod.Waiting = &infra.Waiting{Reason: c.State.Waiting.Reason, Message: c.State.Waiting.Message}
+			w := c.State.Waiting
+			pod.Waiting = &infra.Waiting{Reason: w.Reason, Message: w.Message, Runtime: ofImageVolume(p, w.Message)}
 		}
 	}
 	return pod
+}
+
+// began is when a container began with its run: when it started, or later, if its pod was
+// warm before. One that never started has no time.
+func began(p *corev1.Pod, started time.Time) time.Time {
+	adopted, err := time.Parse(time.RFC3339, p.Annotations[annotationAdopted])
+	if err != nil || started.IsZero() || adopted.Before(started) {
+		return started
+	}
+	return adopted
+}
+
+// ofImageVolume reports whether a message is about the image of a volume: the kubelet
+// tells of it as if it were that of the container.
+func ofImageVolume(p *corev1.Pod, message string) bool {
+	for _, v := range p.Spec.Volumes {
+		if v.Image != nil && v.Image.Reference != "" && strings.Contains(message, v.Image.Reference) {
+			return true
+		}
+	}
+	return false
 }
 
 // observedOf is what a pod alone says of its attempt.
@@ -104,13 +132,23 @@ func trim(obj any) (any, error) {
 		return obj, nil
 	}
 	p.ManagedFields = nil
-	p.Annotations = keep(p.Annotations, annotationStart)
+	p.Annotations = keep(p.Annotations, annotationStart, annotationAdopted)
 	p.Labels = keep(p.Labels, labelRun, labelAttempt, labelOrg, labelTier)
 	p.OwnerReferences = nil
-	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName}
+	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName, Volumes: imageVolumes(p.Spec.Volumes)}
 	p.Status.EphemeralContainerStatuses = nil
 	p.Status.HostIPs, p.Status.PodIPs = nil, nil
 	return p, nil
+}
+
+// imageVolumes are those volumes that an image is behind.
+func imageVolumes(all []corev1.Volume) (images []corev1.Volume) {
+	for _, v := range all {
+		if v.Image != nil && v.Image.Reference != "" {
+			images = append(images, v)
+		}
+	}
+	return images
 }
 
 // keep is a map with only these keys of it.

@@ -130,7 +130,7 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 		Containers: []corev1.Container{{
 			Name:    containerAgent,
 			Image:   s.Image,
-			Command: supervisorCommand(s),
+			Command: supervisorCommand(s, cfg),
 			Env:     environment(s.Env),
 			// Digest-pinned, so what is present is what was asked for.
 			ImagePullPolicy:          corev1.PullIfNotPresent,
@@ -141,18 +141,21 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 			SecurityContext:          hardened(),
 			VolumeMounts: []corev1.VolumeMount{
 				{Name: "runtime", MountPath: agentruntime.RuntimeDir, ReadOnly: true},
-				{Name: "input", MountPath: agentruntime.InputDir, ReadOnly: true},
+				{Name: volumeInput, MountPath: agentruntime.InputDir, ReadOnly: true},
 				{Name: "work", MountPath: agentruntime.WorkDir},
 				{Name: "tmp", MountPath: agentruntime.TempDir},
 			},
 		}},
 		Volumes: []corev1.Volume{
-			{Name: "input", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			{Name: volumeInput, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 				SecretName: s.Name(), DefaultMode: new(int32(0o440)),
 			}}},
 			{Name: "work", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk}}},
 			{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: disk}}},
 		},
+	}
+	if cfg.GatewayURL != "" {
+		addToken(&spec)
 	}
 	if s.Sandboxed {
 		spec.RuntimeClassName = &cfg.SandboxRuntimeClass
@@ -162,6 +165,25 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 	}
 	addRuntime(&spec, cfg)
 	return spec
+}
+
+// tokenLife is how long a token of the gateway is good. The kubelet replaces it in time
+// while the pod runs; the API server gives no shorter one.
+const tokenLife = 10 * time.Minute
+
+// addToken gives the pod its one credential: a token that says which pod it is, to the
+// gateway and to nobody else.
+func addToken(spec *corev1.PodSpec) {
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volumeToken, VolumeSource: corev1.VolumeSource{
+		Projected: &corev1.ProjectedVolumeSource{
+			DefaultMode: new(int32(0o440)),
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: Audience, ExpirationSeconds: new(wholeSeconds(tokenLife)), Path: agentruntime.TokenName,
+			}}},
+		},
+	}})
+	agent := &spec.Containers[0]
+	agent.VolumeMounts = append(agent.VolumeMounts, corev1.VolumeMount{Name: volumeToken, MountPath: agentruntime.TokenDir, ReadOnly: true})
 }
 
 // avoiding prefers every other node to these. It does not forbid them: in a small

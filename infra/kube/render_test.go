@@ -50,10 +50,13 @@ func sandboxing() Config {
 func TestRenderGolden(t *testing.T) {
 	byCopy := config()
 	byCopy.RuntimeByCopy = true
-	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing()} {
+	gateway := config()
+	gateway.GatewayURL = "http://10.96.0.42:3100"
+	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing(), "gateway": gateway, "egress": gateway} {
 		t.Run(name, func(t *testing.T) {
 			s := sandbox()
 			s.Sandboxed = name == "sandboxed"
+			s.Egress = name != "gateway"
 			secret, job, err := render(s, cfg)
 			require.NoError(t, err)
 			var got []byte

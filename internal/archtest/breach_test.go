@@ -107,7 +107,14 @@ func TestRulesFail(t *testing.T) {
 			{with(sound(), "activities", module+"/metrics"), "activities imports agentmarket/metrics"},
 			{with(sound(), "workers", "github.com/prometheus/client_golang/prometheus"), "workers imports github.com/prometheus/client_golang/prometheus"},
 		},
-		"publicnet is imported only by registry and webhooks": {
+		"agentruntime/agent is imported only by examples": {
+			{with(sound(), "agentruntime/supervisor", module+"/agentruntime/agent"), "agentruntime/supervisor imports agentmarket/agentruntime/agent"},
+			{withTest(sound(), "gateway", module+"/agentruntime/agent"), "a test of gateway imports agentmarket/agentruntime/agent"},
+		},
+		"the SDK of MCP is imported only by gateway/tools and examples": {
+			{with(sound(), "api", "github.com/modelcontextprotocol/go-sdk/mcp"), "api imports github.com/modelcontextprotocol/go-sdk/mcp"},
+		},
+		"publicnet is imported only by registry, webhooks, gateway/egress and gateway/tools": {
 			{with(sound(), "api", module+"/publicnet"), "api imports agentmarket/publicnet"},
 		},
 		"a layer never imports a layer above it: marketplace → product → infra → agentruntime": {
@@ -139,7 +146,7 @@ func TestRulesFail(t *testing.T) {
 			{with(sound(), "launch", module+"/store"), "launch imports agentmarket/store"},
 			{with(sound(), "launch", "go.temporal.io/sdk/client"), "launch imports go.temporal.io/sdk/client"},
 		},
-		"launch is imported only by api, activities and cmd": {
+		"launch is imported only by api, gateway, activities and cmd": {
 			{with(sound(), "marketplace", module+"/launch"), "marketplace imports agentmarket/launch"},
 			{withTest(sound(), "store", module+"/launch"), "a test of store imports agentmarket/launch"},
 		},

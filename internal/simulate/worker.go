@@ -113,9 +113,9 @@ func (w Worker) Run(ctx context.Context) error {
 			Runs: runs, Agents: agents, Names: agents, Policies: db.Product(), Bodies: runs, Settlements: market, Queue: db.Product(), Waker: engine, Canceler: engine,
 			Limits: limits, Policy: policy, Now: time.Now,
 		},
-		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watch: cluster},
+		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Reports: runs, Now: time.Now, Watch: cluster},
 		AgentRuntime: &activities.AgentRuntime{
-			Cluster: cluster, Watch: cluster, Runs: runs, Agents: agents, Blobs: bodies, Now: time.Now,
+			Cluster: cluster, Watch: cluster, Runs: runs, Agents: agents, Blobs: bodies, Sessions: runs, Now: time.Now,
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)

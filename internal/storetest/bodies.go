@@ -110,8 +110,37 @@ var decisionTests = []testCase{
 		requireSame(t, loaded, got)
 		requireInputs(t, w, run.ID, edited, sent)
 
-		_, err = s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_2", "", []byte(`{"a":4}`), after(time.Hour))
+		again, err := s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_2", "late", []byte(edited), after(2*time.Hour))
+		require.NoError(t, err)
+		requireSame(t, got, again)
+		log, err := s.Runs.Events(t.Context(), run.ID, 0, 0)
+		require.NoError(t, err)
+		require.Len(t, log, 4, "created, planned, requested, decided")
+
+		for _, other := range []string{`{"a":4}`, sent} {
+			_, err = s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_2", "", []byte(other), after(time.Hour))
+			requireFault(t, err, fault.Conflict, "not_waiting")
+		}
+		_, err = s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionDenied, "usr_2", "", []byte(edited), after(time.Hour))
 		requireFault(t, err, fault.Conflict, "not_waiting")
+		requireInputs(t, w, run.ID, edited, sent)
+	}},
+	{"an input after an approval without one is another decision", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		run := w.planned(t, product.Retention{}, "why")
+		_, err := s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_1", "", nil, after(time.Hour))
+		require.NoError(t, err)
+		_, err = s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_1", "", []byte(sent), after(time.Hour))
+		requireFault(t, err, fault.Conflict, "not_waiting")
+	}},
+	{"of many that approve with the same input one does", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		run := w.planned(t, product.Retention{}, "why")
+		errs := make([]error, 8)
+		together(len(errs), func(i int) {
+			_, errs[i] = s.Bodies.DecideRun(t.Context(), run.ID, product.DecisionApproved, "usr_1", "", []byte(edited), after(time.Hour))
+		})
+		require.Equal(t, tally{passed: len(errs)}, count("not_waiting", errs))
 		requireInputs(t, w, run.ID, edited, sent)
 	}},
 	{"a denial keeps the input as it is, and makes the run due", func(t *testing.T, s Stores) {
@@ -170,6 +199,25 @@ var retentionTests = []testCase{
 		none, err := s.Bodies.RetentionDue(t.Context(), after(24*time.Hour), 0)
 		require.NoError(t, err)
 		require.Empty(t, none)
+	}},
+	{"what was postponed is not due before, and what it has stays known", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		first := w.left(t, product.Retention{Input: time.Hour, Log: 24 * time.Hour}, start)
+		second := w.left(t, product.Retention{Input: 2 * time.Hour}, start)
+		require.NoError(t, s.Bodies.PostponeRemoval(t.Context(), first.ID, after(3*time.Hour)))
+		require.Equal(t, []ids.Run{second.ID}, runIDs(w.dueForRemoval(t, after(3*time.Hour-time.Second))))
+		due := w.dueForRemoval(t, after(3*time.Hour))
+		require.Equal(t, []ids.Run{second.ID, first.ID}, runIDs(due))
+		requireSame(t, first, due[1])
+
+		require.NoError(t, s.Bodies.DataRemoved(t.Context(), first.ID, after(3*time.Hour)))
+		require.Equal(t, "removed: input", w.lastEvent(t, first.ID).Message)
+		require.Equal(t, []ids.Run{second.ID}, runIDs(w.dueForRemoval(t, after(4*time.Hour))), "its log is not due yet")
+		require.Equal(t, []ids.Run{second.ID, first.ID}, runIDs(w.dueForRemoval(t, after(24*time.Hour))))
+		require.NoError(t, s.Bodies.DataRemoved(t.Context(), first.ID, after(24*time.Hour)))
+		require.NoError(t, s.Bodies.PostponeRemoval(t.Context(), first.ID, after(25*time.Hour)))
+		require.Equal(t, []ids.Run{second.ID}, runIDs(w.dueForRemoval(t, after(26*time.Hour))), "nothing is left of it")
+		require.NoError(t, s.Bodies.PostponeRemoval(t.Context(), "run_none", start))
 	}},
 	{"bodies go one after the other, the record stays", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
@@ -316,6 +364,7 @@ func (w world) fillBodies(t *testing.T) {
 	}
 	due := w.dueForRemoval(t, after(2*time.Minute))
 	require.NotEmpty(t, due)
+	require.NoError(t, w.Bodies.PostponeRemoval(ctx, due[0].ID, after(time.Minute)))
 	require.NoError(t, w.Bodies.DataRemoved(ctx, due[0].ID, after(2*time.Minute)))
 	_, err = w.Runs.Input(ctx, due[0].ID)
 	requireFault(t, err, fault.NotFound, "data_removed")

@@ -18,7 +18,7 @@ import (
 // Of is the stores of a database.
 func Of(db *store.DB) Stores {
 	agents := db.Agents()
-	return Stores{Marketplace: db.Marketplace(), Agents: agents, Names: agents, Channels: agents, Runs: db.Runs(), Control: db.Product(), Bodies: db.Runs(), Reconcile: db.Runs()}
+	return Stores{Marketplace: db.Marketplace(), Agents: agents, Names: agents, Channels: agents, Runs: db.Runs(), Control: db.Product(), Bodies: db.Runs(), Reconcile: db.Runs(), Sessions: db.Runs(), Tools: db.Runs()}
 }
 
 // Open opens a database, migrates it and closes it at the end of the test.

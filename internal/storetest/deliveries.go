@@ -136,7 +136,7 @@ var deliveryTests = []testCase{
 		requireSame(t, want[:2], list("", 2))
 		requireSame(t, want[2:], list(want[1].ID, 2))
 	}},
-	{"a delivery is due at once, then after each lease, until it was told of", func(t *testing.T, s Stores) {
+	{"a delivery is due at once, then after each lease, and much later when it was told of", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		first := w.deliver(t, w.endpoint(t))
 		second := w.deliver(t, w.endpoint(t))
@@ -149,9 +149,22 @@ var deliveryTests = []testCase{
 		require.Empty(t, none)
 		require.Len(t, w.claimDeliveries(t, start), 1, "the other one")
 		require.Empty(t, w.claimDeliveries(t, after(lease-time.Second)))
-		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID))
-		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID), "a second time is harmless")
+		again := after(25 * time.Hour)
+		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID, again))
+		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), first.ID, again), "a second time is harmless")
 		require.Equal(t, []ids.Delivery{second.ID}, w.claimDeliveries(t, after(lease)))
+		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), second.ID, again))
+		require.Empty(t, w.claimDeliveries(t, again.Add(-time.Second)))
+		require.NoError(t, s.Control.RecordTry(t.Context(), second.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
+		require.Equal(t, []ids.Delivery{first.ID}, w.claimDeliveries(t, again), "it has not ended")
+	}},
+	{"what has ended is not due, however late it was told of", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		d := w.deliver(t, w.endpoint(t))
+		require.Len(t, w.dueDeliveries(t, start), 1)
+		require.NoError(t, s.Control.RecordTry(t.Context(), d.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
+		require.NoError(t, s.Control.DeliveryDispatched(t.Context(), d.ID, after(25*time.Hour)))
+		require.Empty(t, w.claimDeliveries(t, after(48*time.Hour)))
 	}},
 	{"an endpoint has so many pending deliveries, and no more", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)

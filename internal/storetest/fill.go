@@ -27,6 +27,7 @@ func Fill(t *testing.T, s Stores, n int) {
 		fillHeads(t, s, org)
 		fillListings(t, s, n, org)
 		fillWebhooks(t, s, org)
+		fillSecrets(t, s, n, org)
 		if i == 0 {
 			fillSlots(t, s, org)
 			fillShelf(t, s, org)
@@ -73,6 +74,8 @@ func fillOrganization(t *testing.T, s Stores, n int, org marketplace.Organizatio
 
 	w.fillChannels(t)
 	w.fillBodies(t)
+	w.fillSessions(t)
+	w.fillTools(t)
 	fillPolicies(t, s, org)
 	w.fillSchedules(t)
 	w.fillRollouts(t)

@@ -86,9 +86,12 @@ func fillRunOf(t *testing.T, m market, user ids.User) {
 	_, err := m.Marketplace.HoldOf(ctx, run.ID)
 	require.NoError(t, err)
 	for range 2 {
-		_, err = m.Marketplace.ChargeEvent(ctx, run.ID, "a", "page", 1, start)
+		_, err = m.Marketplace.ChargeEvent(ctx, run.ID, 1, "a", "page", 1, start)
 		require.NoError(t, err)
 	}
+	_, err = m.Marketplace.ReserveModel(ctx, reservation(run, "a", 1, 10))
+	require.NoError(t, err)
+	require.NoError(t, m.Marketplace.SettleModel(ctx, run.ID, "a", used(5)))
 	for range 2 {
 		m.settled(t, run.ID, product.ReasonOK, time.Second, after(time.Minute))
 	}

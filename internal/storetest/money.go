@@ -166,8 +166,8 @@ func (m market) admitted(t *testing.T, at time.Time) product.Run {
 }
 
 // bill is what the platform settles with.
-func bill(r product.Run, h marketplace.Hold, charges []marketplace.EventCharge) marketplace.Settlement {
-	return marketplace.Settle(h, r, charges)
+func bill(r product.Run, h marketplace.Hold, used marketplace.Used) marketplace.Settlement {
+	return marketplace.Settle(h, r, used)
 }
 
 // end ends a run whose process ran for a while; 0: it never started.

@@ -21,9 +21,9 @@ func aPolicy(scope product.PolicyScope) product.Policy {
 		MaxResources:     product.Resources{CPUMillis: 4000, MemoryMiB: 4096, DiskMiB: 1024},
 		DefaultResources: product.Resources{CPUMillis: 500, MemoryMiB: 512, DiskMiB: 256},
 		MaxRun:           time.Hour, MaxQueue: 30 * time.Minute, DefaultRun: time.Minute, DefaultQueue: 2 * time.Minute,
-		Tier: product.TierSandboxed, Tools: []string{"search/*"}, Secrets: []string{"TOKEN"}, Egress: []string{"*.example.com:443"},
+		Tier: product.TierSandboxed, Tools: []string{"search/*"}, Models: []string{"small-*"}, Secrets: []string{"TOKEN"}, Egress: []string{"*.example.com:443"},
 		Modes: []product.Mode{product.ModeAsync}, ApprovalAbove: money.Of(5_000_000, "USD"), ApprovalAgents: []string{"acme/writer"},
-		KeepInput: time.Hour, KeepOutput: 2 * time.Hour, KeepLog: 3 * time.Hour,
+		KeepInput: time.Hour, KeepOutput: 2 * time.Hour, KeepLog: 3 * time.Hour, Warm: 3,
 		UpdatedBy: actor.ID, UpdatedAt: start,
 	}
 }
@@ -51,7 +51,7 @@ var policyTests = []testCase{
 		for _, lists := range []func(*product.Policy){
 			func(*product.Policy) {},
 			func(p *product.Policy) {
-				p.Agents, p.Tools, p.Secrets, p.Egress, p.ApprovalAgents = []string{}, []string{}, []string{}, []string{}, []string{}
+				p.Agents, p.Tools, p.Models, p.Secrets, p.Egress, p.ApprovalAgents = []string{}, []string{}, []string{}, []string{}, []string{}, []string{}
 				p.Modes = []product.Mode{}
 			},
 		} {
@@ -166,4 +166,5 @@ func fillPolicies(t *testing.T, s Stores, org marketplace.Organization) {
 	_, err = s.Control.PoliciesFor(t.Context(), org.ID, "team_1", "agt_1")
 	require.NoError(t, err)
 	require.NoError(t, s.Control.DeletePolicy(t.Context(), actor, list[2].Scope, start))
+	fillDoctor(t, s)
 }

@@ -63,7 +63,7 @@ var settlementTests = []testCase{
 				return []*product.Event{r.AttemptEnded(1, end, after(time.Minute)), r.Settle(product.ReasonOK, "", after(time.Minute))}, nil
 			}
 			_, _, errs[i] = s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Minute), change,
-				func(r product.Run, h marketplace.Hold, c []marketplace.EventCharge) marketplace.Settlement {
+				func(r product.Run, h marketplace.Hold, c marketplace.Used) marketplace.Settlement {
 					asked.Add(1)
 					return bill(r, h, c)
 				})
@@ -80,7 +80,7 @@ var settlementTests = []testCase{
 	{"a second settlement changes nothing, whatever it says", settlementStays},
 	{"a run that goes on, or was never held for, is only changed", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perRun(1_000))
-		never := func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement { panic("asked") }
+		never := func(product.Run, marketplace.Hold, marketplace.Used) marketplace.Settlement { panic("asked") }
 		run := m.admitted(t, start)
 		got, _, err := s.Marketplace.SettleRun(t.Context(), run.ID, after(time.Second), func(r *product.Run) ([]*product.Event, error) {
 			return []*product.Event{r.AttemptStarted(1, after(time.Second))}, nil
@@ -109,7 +109,7 @@ var settlementTests = []testCase{
 		for _, total := range []int64{1_001, -1} {
 			_, _, err := s.Marketplace.SettleRun(t.Context(), run.ID, start, func(r *product.Run) ([]*product.Event, error) {
 				return []*product.Event{r.Settle(product.ReasonOK, "", start)}, nil
-			}, func(product.Run, marketplace.Hold, []marketplace.EventCharge) marketplace.Settlement {
+			}, func(product.Run, marketplace.Hold, marketplace.Used) marketplace.Settlement {
 				return marketplace.Settlement{Total: usd(total), Fee: usd(0)}
 			})
 			require.Error(t, err)
@@ -216,41 +216,41 @@ var chargeTests = []testCase{
 	{"an event is charged within what is held, and is part of the bill", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perEvent(100, 30, 1_000))
 		run := m.admitted(t, start)
-		got, err := s.Marketplace.ChargeEvent(t.Context(), run.ID, "a", "page", 5, after(time.Second))
+		got, err := s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "a", "page", 5, after(time.Second))
 		require.NoError(t, err)
 		want := marketplace.EventCharge{Key: "a", Event: "page", Count: 5, Amount: usd(150), At: stored(after(time.Second))}
 		requireSame(t, want, got)
-		got, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "a", "page", 5, after(time.Hour))
+		got, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "a", "page", 5, after(time.Hour))
 		require.NoError(t, err)
 		requireSame(t, want, got)
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "a", "page", 6, after(time.Second))
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "a", "page", 6, after(time.Second))
 		requireFault(t, err, fault.Invalid, "idempotency_key_reused")
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "b", "mail", 1, after(time.Second))
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "b", "mail", 1, after(time.Second))
 		requireFault(t, err, fault.Invalid, "")
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "b", "page", 26, after(time.Second))
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "b", "page", 26, after(time.Second))
 		requireFault(t, err, fault.PaymentRequired, marketplace.CodeBudgetExhausted)
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "b", "page", 25, after(time.Second))
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "b", "page", 25, after(time.Second))
 		require.NoError(t, err)
 		run = m.settled(t, run.ID, product.ReasonOK, time.Second, after(time.Minute))
 		require.Equal(t, usd(1_000), run.Cost)
 		requireMoney(t, s, m.buyer, 9_000, 0, 0)
 
-		got, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "a", "page", 5, after(time.Hour))
+		got, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "a", "page", 5, after(time.Hour))
 		require.NoError(t, err, "what was charged is told after the end, too")
 		requireSame(t, want, got)
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "c", "page", 1, after(time.Hour))
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "c", "page", 1, after(time.Hour))
 		requireFault(t, err, fault.Conflict, "run_ended")
 	}},
 	{"only a run that was admitted and goes on", func(t *testing.T, s Stores) {
 		m := bought(t, s, 10_000, perEvent(100, 30, 1_000))
-		_, err := s.Marketplace.ChargeEvent(t.Context(), m.run(t, nil).ID, "a", "page", 1, start)
+		_, err := s.Marketplace.ChargeEvent(t.Context(), m.run(t, nil).ID, 1, "a", "page", 1, start)
 		requireFault(t, err, fault.NotFound, "hold_not_found")
 		run := m.admitted(t, start)
 		_, err = s.Runs.UpdateRun(t.Context(), run.ID, func(r *product.Run) ([]*product.Event, error) {
 			return []*product.Event{r.Settle(product.ReasonOK, "", start)}, nil
 		})
 		require.NoError(t, err)
-		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, "a", "page", 1, start)
+		_, err = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, "a", "page", 1, start)
 		requireFault(t, err, fault.Conflict, "run_ended")
 		// Ended by another way, it is settled when SettleRun comes by.
 		m.settled(t, run.ID, product.ReasonOK, time.Second, after(time.Minute))
@@ -261,7 +261,7 @@ var chargeTests = []testCase{
 		run := m.admitted(t, start)
 		errs := make([]error, 30)
 		together(len(errs), func(i int) {
-			_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), run.ID, string(rune('a'+i)), "page", 1, start)
+			_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, string(rune('a'+i)), "page", 1, start)
 		})
 		require.Equal(t, tally{passed: 10, denied: 20}, count(marketplace.CodeBudgetExhausted, errs))
 		for i := range errs { // the same key from many is one charge
@@ -269,7 +269,7 @@ var chargeTests = []testCase{
 		}
 		other := m.admitted(t, start)
 		together(len(errs), func(i int) {
-			_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), other.ID, "a", "page", 3, start)
+			_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), other.ID, 1, "a", "page", 3, start)
 		})
 		require.Equal(t, tally{passed: 30}, count("", errs))
 		require.Equal(t, usd(1_000), m.settled(t, run.ID, product.ReasonOK, time.Second, after(time.Minute)).Cost)
@@ -285,7 +285,7 @@ var chargeTests = []testCase{
 					_, errs[i] = m.end(t, run.ID, product.ReasonOK, time.Second, after(time.Minute))
 					return
 				}
-				_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), run.ID, string(rune('a'+i)), "page", 1, start)
+				_, errs[i] = s.Marketplace.ChargeEvent(t.Context(), run.ID, 1, string(rune('a'+i)), "page", 1, start)
 			})
 			require.NoError(t, errs[0])
 			n := count("run_ended", errs[1:])

@@ -17,6 +17,8 @@ type Stores struct {
 	Control     product.ControlStore
 	Bodies      product.RunBodies
 	Reconcile   product.ReconcileStore
+	Sessions    product.SessionStore
+	Tools       product.ToolApprovalStore
 }
 
 // Run runs the conformance suite. open returns empty stores, fresh for every
@@ -47,6 +49,8 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"admissions", admissionTests},
 		{"settlements", settlementTests},
 		{"charges", chargeTests},
+		{"models", modelTests},
+		{"secrets", secretTests},
 		{"orders", orderTests},
 		{"renewals", renewalTests},
 		{"top_ups", topUpTests},
@@ -67,7 +71,12 @@ func Run(t *testing.T, open func(t *testing.T) Stores) {
 		{"retention", retentionTests},
 		{"children", childrenTests},
 		{"reconcile", reconcileTests},
+		{"sessions", sessionTests},
+		{"artifacts", artifactTests},
+		{"tool_servers", toolServerTests},
+		{"tool_approvals", toolApprovalTests},
 		{"policies", policyTests},
+		{"doctor", doctorTests},
 		{"schedules", scheduleTests},
 		{"schedule_dispatch", scheduleDispatchTests},
 		{"schedule_runs", scheduleRunTests},

@@ -21,7 +21,7 @@ func fillIn(r *product.Run) ([]*product.Event, error) {
 		PriceID: "prc_1", Budget: money.Of(1_500_000, "USD"), BudgetBound: true,
 		Resources:   product.Resources{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64},
 		Deadlines:   product.Deadlines{Queue: time.Hour, Start: 1, Run: time.Minute, Grace: 1500 * time.Millisecond},
-		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20, ResolvedAt: after(time.Second),
+		MaxAttempts: 3, MaxOutputBytes: 1 << 20, MaxLogBytes: 4 << 20, Warm: 2, ResolvedAt: after(time.Second),
 	}, after(time.Second))
 	first, err := r.BeginAttempt(1, after(2*time.Second))
 	if err != nil {

@@ -298,6 +298,8 @@ func fillWebhooks(t *testing.T, s Stores, org marketplace.Organization) {
 	run.Agent, run.Webhook = org.Name+"/told", new(endpoint(t, org.ID)) // those of the agent are counted
 	w.create(t, run)
 	w.settle(t, run.ID, product.ReasonNotEntitled, after(time.Second))
+	_, err = s.Control.RunEndpoint(ctx, org.ID, run.ID)
+	require.NoError(t, err)
 	_, err = s.Control.Endpoints(ctx, org.ID)
 	require.NoError(t, err)
 	_, err = s.Control.UpdateEndpoint(ctx, actor, org.ID, kept.ID, func(e *product.Endpoint) error {
@@ -307,7 +309,7 @@ func fillWebhooks(t *testing.T, s Stores, org marketplace.Organization) {
 	require.NoError(t, err)
 	d := w.deliver(t, kept)
 	w.claimDeliveries(t, after(time.Hour))
-	require.NoError(t, s.Control.DeliveryDispatched(ctx, d.ID))
+	require.NoError(t, s.Control.DeliveryDispatched(ctx, d.ID, after(25*time.Hour)))
 	require.NoError(t, s.Control.RecordTry(ctx, d.ID, product.DeliveryTry{Number: 1, At: start}, product.DeliveryDelivered))
 	w.delivery(t, d.ID)
 	for _, before := range []ids.Delivery{"", d.ID} {

@@ -8,11 +8,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentmarket/fault"
+	"agentmarket/ids"
 	"agentmarket/product"
 )
 
 // ownEndpointTests are about the endpoints of single runs.
 var ownEndpointTests = []testCase{
+	{"the endpoint of a run is found by its run", func(t *testing.T, s Stores) {
+		w := newWorld(t, s)
+		w.endpoint(t)
+		run := w.queued(start)
+		run.Webhook = new(endpoint(t, w.org.ID))
+		w.create(t, run)
+		got, err := s.Control.RunEndpoint(t.Context(), w.org.ID, run.ID)
+		require.NoError(t, err)
+		want, err := s.Control.Endpoint(t.Context(), run.Webhook.ID)
+		require.NoError(t, err)
+		requireSame(t, want, got)
+		other := newWorldOf(t, s, "stranger")
+		plain := w.create(t, w.queued(start))
+		for _, none := range []struct {
+			org ids.Org
+			run ids.Run
+		}{{other.org.ID, run.ID}, {w.org.ID, plain.ID}, {w.org.ID, ""}} {
+			_, err = s.Control.RunEndpoint(t.Context(), none.org, none.run)
+			requireFault(t, err, fault.NotFound, "webhook_not_found")
+		}
+	}},
 	{"an endpoint of a run is removed when its run ended long ago and its messages are gone", func(t *testing.T, s Stores) {
 		w := newWorld(t, s)
 		now := time.Now() // identifiers have the time of their making

@@ -64,13 +64,17 @@ func Postgres(tb testing.TB) *PostgresServer {
 }
 
 // PostgresServer is a PostgreSQL server with an empty data folder, for one test
-// process. It trusts everybody on the loopback interface and never syncs.
+// process. It trusts everybody on the loopback interface and never syncs, unless it is
+// durable.
 type PostgresServer struct {
-	folder  string
-	port    int
-	process *exec.Cmd
-	gone    chan struct{} // closed when the process has ended
-	stop    sync.Once
+	bin        string // folder of PostgreSQL's programs
+	credential *syscall.Credential
+	durable    bool
+	folder     string
+	port       int
+	process    *exec.Cmd
+	gone       chan struct{} // closed when the process has ended
+	stop       sync.Once
 
 	databases sync.Mutex
 	count     int
@@ -87,7 +91,9 @@ const (
 
 // StartPostgres starts a server. Call Stop at the end; should this process die
 // before, the kernel stops the server.
-func StartPostgres() (*PostgresServer, error) {
+func StartPostgres() (*PostgresServer, error) { return newPostgres(false) }
+
+func newPostgres(durable bool) (*PostgresServer, error) {
 	bin, err := postgresPrograms()
 	if err != nil {
 		return nil, err
@@ -101,24 +107,27 @@ func StartPostgres() (*PostgresServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	s := &PostgresServer{folder: folder, gone: make(chan struct{})}
-	if err := s.start(bin, credential); err != nil {
+	s := &PostgresServer{bin: bin, credential: credential, durable: durable, folder: folder, gone: make(chan struct{})}
+	if err := s.initialize(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-func (s *PostgresServer) start(bin string, credential *syscall.Credential) error {
-	if credential != nil {
-		if err := os.Chown(s.folder, int(credential.Uid), int(credential.Gid)); err != nil {
+// initialize makes the data folder and finds a port.
+func (s *PostgresServer) initialize() error {
+	if s.credential != nil {
+		if err := os.Chown(s.folder, int(s.credential.Uid), int(s.credential.Gid)); err != nil {
 			return fmt.Errorf("hand over data folder: %w", err)
 		}
 	}
-	data := filepath.Join(s.folder, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", superuser, "-A", "trust",
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.dataFolder(), "-U", superuser, "-A", "trust",
 		"-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
 	initdb.Dir = s.folder
-	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: s.credential}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("run initdb: %w\n%s", err, out)
 	}
@@ -127,19 +136,27 @@ func (s *PostgresServer) start(bin string, credential *syscall.Credential) error
 		return err
 	}
 	s.port = ports[0]
-	log, err := os.Create(s.logFile())
+	return nil
+}
+
+// start starts the process and waits until it answers.
+func (s *PostgresServer) start() error {
+	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return fmt.Errorf("make log file: %w", err)
+		return fmt.Errorf("open log file: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	s.process = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+s.folder,
-		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum=off")
+	args := []string{"-D", s.dataFolder(), "-p", strconv.Itoa(s.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.folder,
+		"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "autovacuum=off"}
+	if !s.durable {
+		args = append(args, "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+	}
+	s.process = exec.Command(filepath.Join(s.bin, "postgres"), args...)
 	s.process.Dir = s.folder
 	s.process.Stdout, s.process.Stderr = log, log
 	s.process.SysProcAttr = &syscall.SysProcAttr{
-		Credential: credential,
+		Credential: s.credential,
 		// Immediate shutdown, children included, when this process dies. A group
 		// of its own keeps Ctrl-C from reaching the server before the tests end.
 		Pdeathsig: syscall.SIGQUIT, Setpgid: true,
@@ -149,28 +166,30 @@ func (s *PostgresServer) start(bin string, credential *syscall.Credential) error
 	}
 	if err := s.awaitReady(); err != nil {
 		text, _ := os.ReadFile(s.logFile())
-		return errors.Join(fmt.Errorf("%w\n%s", err, text), s.Stop())
+		return fmt.Errorf("%w\n%s", err, text)
 	}
 	return nil
 }
 
-func (s *PostgresServer) logFile() string { return filepath.Join(s.folder, "server.log") }
+func (s *PostgresServer) logFile() string    { return filepath.Join(s.folder, "server.log") }
+func (s *PostgresServer) dataFolder() string { return filepath.Join(s.folder, "data") }
 
 // launch starts the process from an operating-system thread that lives as long
 // as the process does: the parent in Pdeathsig is the thread, not the process.
 func (s *PostgresServer) launch() error {
 	started := make(chan error)
+	process, gone := s.process, s.gone // of this start
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := s.process.Start()
+		err := process.Start()
 		started <- err
 		if err == nil {
-			_ = s.process.Wait()
-			close(s.gone)
+			_ = process.Wait()
+			close(gone)
 		}
 	}()
 	if err := <-started; err != nil {
-		close(s.gone)
+		close(gone)
 		return fmt.Errorf("start postgres: %w", err)
 	}
 	return nil
@@ -200,7 +219,7 @@ func (s *PostgresServer) awaitReady() error {
 func (s *PostgresServer) Stop() error {
 	var err error
 	s.stop.Do(func() {
-		if s.process.Process != nil {
+		if s.process != nil && s.process.Process != nil {
 			_ = s.process.Process.Signal(syscall.SIGQUIT)
 			select {
 			case <-s.gone:
@@ -253,6 +272,21 @@ func (s *PostgresServer) Exec(ctx context.Context, statement string, args ...any
 	}
 	_, err = conn.Exec(ctx, statement, args...)
 	return errors.Join(err, conn.Close(ctx))
+}
+
+// Strings runs a query as the superuser and returns the first column of what it finds,
+// a text. The tests look past the code under test with it.
+func (s *PostgresServer) Strings(ctx context.Context, database, query string) ([]string, error) {
+	conn, err := pgx.Connect(ctx, s.URL(database))
+	if err != nil {
+		return nil, fmt.Errorf("connect as superuser: %w", err)
+	}
+	rows, err := conn.Query(ctx, query)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("query database %s: %w", database, err), conn.Close(ctx))
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return found, errors.Join(err, conn.Close(ctx))
 }
 
 // postgresPrograms finds the folder with initdb and postgres: the newest version

@@ -62,13 +62,18 @@ const TemporalNamespace = "agentmarket"
 // file. It ends with the test.
 func (d Dev) StartTemporal(tb testing.TB, file string, port int) *Process {
 	tb.Helper()
-	p := d.Start(tb, Program{
+	p := d.Start(tb, d.Temporal(file, port))
+	p.WaitReady(tb)
+	return p
+}
+
+// Temporal is the program that StartTemporal starts.
+func (d Dev) Temporal(file string, port int) Program {
+	return Program{
 		Name: "temporal", Path: filepath.Join(d.Bin, "devstack"),
 		Args:  []string{"temporal", "-file", file, "-port", strconv.Itoa(port)},
 		Ready: "ready",
-	})
-	p.WaitReady(tb)
-	return p
+	}
 }
 
 // StartTemporalOnPostgres is StartTemporal on a PostgreSQL server (HOST:PORT) that
@@ -169,6 +174,12 @@ func (p *Process) WaitReady(tb testing.TB) {
 		tb.Fatalf("%s was not ready within a minute", p.program.Name)
 	}
 }
+
+// PID is the identifier of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Kill ends the process with SIGKILL and waits until it is gone.
 func (p *Process) Kill() {

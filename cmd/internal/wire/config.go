@@ -18,6 +18,7 @@ import (
 	"agentmarket/marketplace"
 	"agentmarket/money"
 	"agentmarket/product"
+	"agentmarket/secrets"
 )
 
 // Config is everything that the processes of the platform need to know. The
@@ -47,12 +48,27 @@ type Config struct {
 	// ManageNamespace lets the worker make and mend the namespace of runs.
 	ManageNamespace bool
 
+	// GatewayListen is where the gateway serves pods, HOST:PORT. Kube.GatewayURL is how
+	// pods reach that.
+	GatewayListen string
+
+	// Secrets says where the keys are that secrets are sealed with.
+	Secrets secrets.Config
+
+	// ModelsFile is where the gateway reads which models there are, see
+	// models.ReadFile. Empty: there are none.
+	ModelsFile string
+
 	// Reconcile is how often record, engine and cluster are held together; nothing
 	// that is younger than twice as long is touched. Default: 1 minute.
 	Reconcile time.Duration
 	// MetricsListen is where a worker shows its numbers to Prometheus, HOST:PORT.
 	// Empty: nowhere.
 	MetricsListen string
+
+	// Doctor says when the worker examines the cluster: DoctorRequest, DoctorStart or
+	// DoctorRequire. Default: DoctorRequest.
+	Doctor string
 
 	// Limits bound every plan.
 	Limits product.Limits
@@ -67,9 +83,15 @@ type Config struct {
 	// WebhookInsecure lets messages go to plain http and to private addresses, for
 	// development and tests: see webhooks.Config.
 	WebhookInsecure bool
-	// PrivateNetworks are those that neither webhooks nor the names of images may
-	// lead to, beside those that are private by themselves: see publicnet.Transport.
+	// PrivateNetworks are those that neither webhooks nor the names of images nor the hosts
+	// of agents may lead to, beside those that are private by themselves: see publicnet.Transport.
 	PrivateNetworks []netip.Prefix
+	// Egress is how the gateway reaches the hosts that plans grant. No host may lead to
+	// PrivateNetworks.
+	Egress Egress
+	// ToolSecrets is the directory with the credentials of the operators' servers of tools:
+	// a file for each, of its name. Empty: there are none.
+	ToolSecrets string
 	// PaymentInstructions tell buyers how to pay into their wallet, at most 2000
 	// characters. Empty: to ask the operator.
 	PaymentInstructions string
@@ -81,6 +103,28 @@ type Config struct {
 	SmokeAgent string
 }
 
+// The values of Config.Doctor.
+const (
+	// DoctorRequest: when an operator asks for it.
+	DoctorRequest = "request"
+	// DoctorStart: also when a worker starts and there is no report of this cluster and
+	// configuration. Until there is one, tiers are used.
+	DoctorStart = "start"
+	// DoctorRequire is DoctorStart, and no tier is used before it was examined.
+	DoctorRequire = "require"
+)
+
+// Egress is how hosts are reached, see egress.Config.
+type Egress struct {
+	// Resolver is the DNS server to ask, IP:PORT. Not valid: the system's.
+	Resolver netip.AddrPort
+	// Networks may be reached although they are private, by every run that is granted
+	// any host.
+	Networks []netip.Prefix
+	// RunBytes bound what the connections of a run carry, both ways. 0: 1 GiB.
+	RunBytes int64
+}
+
 const (
 	maxPriceNotice         = 365 * 24 * time.Hour
 	maxPaymentInstructions = 2000 // characters
@@ -90,6 +134,9 @@ const (
 func (c Config) withDefaults() Config {
 	c.Kube.ManageNamespaces = c.ManageNamespace
 	c.Kube = c.Kube.WithDefaults()
+	if c.Doctor == "" {
+		c.Doctor = DoctorRequest
+	}
 	if c.Reconcile == 0 {
 		c.Reconcile = time.Minute
 	}
@@ -115,13 +162,23 @@ func (c Config) Validate() error {
 	require(c.Reconcile >= 0, "AGENTMARKET_RECONCILE_SECONDS is negative")
 	require(money.ValidCurrency(c.Policy.Currency), "AGENTMARKET_CURRENCY is not three upper-case letters (ISO 4217)")
 	require(0 <= c.Policy.FeeBasisPoints && c.Policy.FeeBasisPoints <= 100_00, "AGENTMARKET_PLATFORM_FEE_PERCENT is not between 0 and 100")
+	require(c.Secrets.KeeperURL == "" || c.Secrets.File != "", "AGENTMARKET_SECRETS_KEEPER_URL wraps a keyset, and AGENTMARKET_SECRETS_KEYSET_FILE is not set")
+	require(0 <= c.Policy.ModelBudget.Micros && c.Policy.ModelBudget.Micros <= money.MaxMicros, "AGENTMARKET_MODEL_BUDGET_MICROS is negative or too large")
 	require(0 <= c.Policy.PriceNotice && c.Policy.PriceNotice <= maxPriceNotice, "AGENTMARKET_PRICE_NOTICE_DAYS is not between 0 and 365")
 	require(c.Kube.SandboxRuntimeClass == "" || len(c.Kube.SandboxRuntimeClass) <= 253 && runtimeClass.MatchString(c.Kube.SandboxRuntimeClass),
 		"AGENTMARKET_SANDBOX_RUNTIME_CLASS is not the name of a RuntimeClass (gvisor, …)")
+	require(c.Doctor == "" || c.Doctor == DoctorRequest || c.Doctor == DoctorStart || c.Doctor == DoctorRequire,
+		"AGENTMARKET_DOCTOR is none of request, start and require")
 	for _, prefix := range c.PreloadedImages {
 		require(prefix != "" && !strings.ContainsAny(prefix, " \t@") && !strings.Contains(prefix, "://"),
 			fmt.Sprintf("AGENTMARKET_PRELOADED_IMAGES: %q is no beginning of names of images (registry.example/team, …)", prefix))
 	}
+	for _, network := range c.Egress.Networks {
+		first := network.Addr()
+		require(!first.IsLoopback() && !first.IsLinkLocalUnicast() && !first.IsMulticast() && !first.IsUnspecified() && network.Bits() >= 8,
+			fmt.Sprintf("AGENTMARKET_EGRESS_NETWORKS: %s is too large, or one of this computer or of a link", network))
+	}
+	require(c.Egress.RunBytes >= 0, "AGENTMARKET_EGRESS_RUN_MIB is negative")
 	require(utf8.RuneCountInString(c.PaymentInstructions) <= maxPaymentInstructions,
 		"AGENTMARKET_PAYMENT_INSTRUCTIONS has more than 2000 characters")
 	return errors.Join(errs...)
@@ -140,17 +197,27 @@ func (c Config) LogValue() slog.Value {
 		slog.String("runtime_image", c.Kube.RuntimeImage),
 		slog.Bool("runtime_by_copy", c.Kube.RuntimeByCopy),
 		slog.String("sandbox_runtime_class", c.Kube.SandboxRuntimeClass),
+		slog.String("gateway_url", c.Kube.GatewayURL),
 		slog.Bool("manage_namespace", c.ManageNamespace),
+		slog.String("doctor", c.Doctor),
 		slog.Bool("keep_finished_jobs", c.Kube.KeepFinishedJobs),
 		slog.Duration("reconcile", c.Reconcile),
 		slog.String("metrics_listen", c.MetricsListen),
 		slog.String("currency", c.Policy.Currency),
 		slog.Int64("fee_basis_points", c.Policy.FeeBasisPoints),
+		slog.String("secrets_keyset_file", c.Secrets.File),
+		slog.Bool("secrets_keyset_wrapped", c.Secrets.KeeperURL != ""),
+		slog.String("models_file", c.ModelsFile),
+		slog.Int64("model_budget_micros", c.Policy.ModelBudget.Micros),
 		slog.Duration("price_notice", c.Policy.PriceNotice),
 		slog.Bool("listing_review", c.Policy.ReviewListings),
 		slog.Any("preloaded_images", c.PreloadedImages),
 		slog.Bool("webhook_insecure", c.WebhookInsecure),
 		slog.Any("private_networks", c.PrivateNetworks),
+		slog.Any("egress_resolver", c.Egress.Resolver),
+		slog.Any("egress_networks", c.Egress.Networks),
+		slog.Int64("egress_run_bytes", c.Egress.RunBytes),
+		slog.String("tool_secrets", c.ToolSecrets),
 	)
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,11 @@ func TestConfigValidate(t *testing.T) {
 		"AGENTMARKET_PRELOADED_IMAGES":        func(c *Config) { c.PreloadedImages = []string{"https://registry.example"} },
 		`AGENTMARKET_PRELOADED_IMAGES: ""`:    func(c *Config) { c.PreloadedImages = []string{"registry.example", ""} },
 		"AGENTMARKET_SANDBOX_RUNTIME_CLASS":   func(c *Config) { c.Kube.SandboxRuntimeClass = "gVisor" },
+		"AGENTMARKET_EGRESS_RUN_MIB":          func(c *Config) { c.Egress.RunBytes = -1 },
+		"NETWORKS: 127.0.0.0/8":               func(c *Config) { c.Egress.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} },
+		"NETWORKS: 169.254.169.254/32":        func(c *Config) { c.Egress.Networks = []netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")} },
+		"NETWORKS: ::/0":                      func(c *Config) { c.Egress.Networks = []netip.Prefix{netip.MustParsePrefix("::/0")} },
+		"NETWORKS: 160.0.0.0/4":               func(c *Config) { c.Egress.Networks = []netip.Prefix{netip.MustParsePrefix("160.0.0.0/4")} },
 		"AGENTMARKET_PAYMENT_INSTRUCTIONS":    func(c *Config) { c.PaymentInstructions = strings.Repeat("ß", 2001) },
 	} {
 		cfg := aConfig()
@@ -51,6 +57,7 @@ func TestConfigValidate(t *testing.T) {
 	cfg.PreloadedImages = []string{"agents.local/", "registry.example:5000/team"}
 	cfg.PaymentInstructions = strings.Repeat("ß", 2000)
 	cfg.Kube.SandboxRuntimeClass = "kata.example-2"
+	cfg.Egress.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00:1::/64")}
 	require.NoError(t, cfg.Validate())
 
 	err := Config{}.Validate()

@@ -14,6 +14,11 @@
 //	            │ housekeeping ──► store                  │
 //	            │ retention ──► blobs, store              │
 //	            └─────────────────────────────────────────┘
+//	            ┌──────────── gateway ────────────────────┐
+//	pods   ──►  │ gateway.Server ──► store, blobs         │ ──► hosts of plans
+//	            │     │       ▲── kube.Identities         │
+//	            │     └─► conductor ──► Temporal          │
+//	            └─────────────────────────────────────────┘
 package wire
 
 import (
@@ -23,6 +28,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 	_ "time/tzdata" // schedules have time zones, also where the system has none
 
@@ -33,11 +39,16 @@ import (
 	"agentmarket/api"
 	"agentmarket/blobs"
 	"agentmarket/conductor"
+	"agentmarket/gateway"
+	"agentmarket/gateway/egress"
+	"agentmarket/gateway/models"
 	"agentmarket/infra/kube"
 	"agentmarket/launch"
 	"agentmarket/marketplace"
 	"agentmarket/metrics"
+	"agentmarket/product"
 	"agentmarket/registry"
+	"agentmarket/secrets"
 	"agentmarket/store"
 	"agentmarket/webhooks"
 	"agentmarket/workers"
@@ -60,6 +71,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Platform, err e
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
+	cfg.Limits.Tiers = &product.Tiers{Strict: cfg.Doctor == DoctorRequire}
 	p := &Platform{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
@@ -119,22 +131,29 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
+	vault, err := secrets.Open(ctx, p.cfg.Secrets)
+	if err != nil {
+		return err
+	}
 	server := &api.Server{
-		Marketplace: p.DB.Marketplace(),
-		Agents:      p.DB.Agents(),
-		Channels:    p.DB.Agents(),
-		Names:       p.DB.Agents(),
-		Runs:        p.DB.Runs(),
-		Bodies:      p.DB.Runs(),
-		Control:     p.DB.Product(),
-		Engine:      p.conductor,
-		Schedules:   p.conductor,
-		Logs:        cluster,
-		Blobs:       p.blobs,
-		Policy:      p.cfg.Policy,
-		Limits:      p.cfg.Limits,
-		Images:      registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages, Private: p.cfg.PrivateNetworks}),
-		Payments:    marketplace.ManualPayments{Instructions: p.cfg.PaymentInstructions},
+		Marketplace:   p.DB.Marketplace(),
+		Agents:        p.DB.Agents(),
+		Channels:      p.DB.Agents(),
+		Names:         p.DB.Agents(),
+		Runs:          p.DB.Runs(),
+		Bodies:        p.DB.Runs(),
+		Artifacts:     p.DB.Runs(),
+		Control:       p.DB.Product(),
+		ToolApprovals: p.DB.Runs(),
+		Engine:        p.conductor,
+		Schedules:     p.conductor,
+		Logs:          cluster,
+		Blobs:         p.blobs,
+		Vault:         vault,
+		Policy:        p.cfg.Policy,
+		Limits:        p.cfg.Limits,
+		Images:        registry.New(registry.Config{Preloaded: p.cfg.PreloadedImages, Private: p.cfg.PrivateNetworks}),
+		Payments:      marketplace.ManualPayments{Instructions: p.cfg.PaymentInstructions},
 
 		WebhookInsecure: p.cfg.WebhookInsecure,
 		// Not Temporal and not the cluster: without them the API still takes
@@ -153,6 +172,7 @@ func (p *Platform) ServeAPI(ctx context.Context, listener net.Listener) error {
 	}
 	serving := api.NewHTTPServer(listener.Addr().String(), server.Handler())
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.learn(ctx) })
 	group.Go(func() error {
 		if err := serving.Serve(listener); !errors.Is(err, api.ErrServerClosed) {
 			return fmt.Errorf("serve API: %w", err)
@@ -210,8 +230,12 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	housekeeping := &workers.Housekeeping{Store: market, Policy: p.cfg.Policy, Log: p.log, Now: time.Now}
 	retention := &workers.Retention{Runs: runs, Blobs: p.blobs, Messages: p.DB.Product(), Log: p.log, Now: time.Now}
 	numbers := metrics.New()
+	doctor := &workers.Doctor{
+		Cluster: kube.NewDoctor(client, cluster, p.cfg.Kube, apiServer()), Store: p.DB.Product(), AtStart: p.cfg.Doctor != DoctorRequest, Log: p.log, Now: time.Now,
+		Found: func(check string, tier product.Tier, value float64) { numbers.Checked(check, string(tier), value) },
+	}
 	settling := &activities.Product{
-		Runs: runs, Agents: agents, Names: agents, Policies: p.DB.Product(), Bodies: runs, Settlements: market,
+		Runs: runs, Agents: agents, Names: agents, Policies: p.DB.Product(), Secrets: market, Bodies: runs, Settlements: market,
 		Queue: p.DB.Product(), Waker: p.conductor, Canceler: p.conductor,
 		Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
 	}
@@ -224,9 +248,9 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 			Runs: runs, Queue: p.DB.Product(), Engine: p.conductor, Inventory: inventory, Cluster: cluster,
 			Product: settling, KeepFinished: p.cfg.Kube.KeepFinishedJobs, Margin: 2 * p.cfg.Reconcile, Found: numbers.Found, Now: time.Now,
 		},
-		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Now: time.Now, Watch: watcher},
+		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Reports: runs, Now: time.Now, Watch: watcher},
 		AgentRuntime: &activities.AgentRuntime{
-			Cluster: cluster, Watch: watcher, Runs: runs, Agents: agents, Blobs: p.blobs, Now: time.Now,
+			Cluster: cluster, Watch: watcher, Runs: runs, Agents: agents, Blobs: p.blobs, Sessions: runs, Now: time.Now,
 		},
 		Webhooks: &activities.Webhooks{
 			Endpoints: p.DB.Product(), Deliveries: p.DB.Product(),
@@ -235,10 +259,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 		Rollouts: &activities.Rollouts{Store: p.DB.Product(), Now: time.Now},
 		Schedules: &activities.Schedules{
 			Store: p.DB.Product(), People: market, Runs: runs, Now: time.Now,
-			Launcher: &launch.Launcher{
-				Market: market, Agents: agents, Channels: agents, Runs: runs, Control: p.DB.Product(),
-				Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
-			},
+			Launcher: p.launcher(),
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -246,6 +267,13 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	group.Go(func() error { return relay.Run(ctx) })
 	group.Go(func() error { return housekeeping.Run(ctx) })
 	group.Go(func() error { return retention.Run(ctx) })
+	group.Go(func() error { return p.learn(ctx) })
+	group.Go(func() error { return doctor.Run(ctx) })
+	if p.cfg.Kube.Warm {
+		group.Go(func() error {
+			return cluster.KeepWarm(ctx, func(err error) { p.log.Warn("warm pods are not made", "error", err) })
+		})
+	}
 	if p.cfg.ManageNamespace {
 		group.Go(func() error { return kube.KeepNamespaces(ctx, client, p.cfg.Kube, p.log) })
 	}
@@ -258,6 +286,85 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 	group.Go(func() error {
 		return workers.Run(ctx, p.temporal, work, workers.Config{})
 	})
+	return group.Wait()
+}
+
+// learn keeps what this process knows of the tiers fresh.
+func (p *Platform) learn(ctx context.Context) error {
+	return (&workers.Learning{Store: p.DB.Product(), Tiers: p.cfg.Limits.Tiers, Log: p.log}).Run(ctx)
+}
+
+// launcher starts runs that nobody asks the API for.
+func (p *Platform) launcher() *launch.Launcher {
+	market, agents := p.DB.Marketplace(), p.DB.Agents()
+	return &launch.Launcher{
+		Market: market, Agents: agents, Channels: agents, Runs: p.DB.Runs(), Control: p.DB.Product(),
+		Limits: p.cfg.Limits, Policy: p.cfg.Policy, Now: time.Now,
+	}
+}
+
+// apiServer is the address of the API server that Kubernetes tells every pod; empty
+// outside of one.
+func apiServer() string {
+	host := os.Getenv("KUBERNETES_SERVICE_HOST")
+	if host == "" {
+		return ""
+	}
+	return net.JoinHostPort(host, os.Getenv("KUBERNETES_SERVICE_PORT"))
+}
+
+// models are those that the gateway has for agents. Models that cost something need money
+// that is held for them.
+func (p *Platform) models() (models.Catalog, error) {
+	if p.cfg.ModelsFile == "" {
+		return models.Catalog{}, nil
+	}
+	catalog, err := models.ReadFile(p.cfg.ModelsFile, p.cfg.Policy.Currency)
+	if err == nil && catalog.Priced() && p.cfg.Policy.ModelBudget.IsZero() {
+		err = errors.New("AGENTMARKET_MODELS_FILE has prices, and AGENTMARKET_MODEL_BUDGET_MICROS is 0: no run could pay them")
+	}
+	return catalog, err
+}
+
+// ServeGateway serves the pods of runs until the context ends.
+func (p *Platform) ServeGateway(ctx context.Context) error {
+	catalog, err := p.models()
+	if err != nil {
+		return err
+	}
+	vault, err := secrets.Open(ctx, p.cfg.Secrets)
+	if err != nil {
+		return err
+	}
+	client, _, err := p.cluster()
+	if err != nil {
+		return err
+	}
+	objects, err := kube.ConnectMetadata(p.cfg.Kubeconfig, p.cfg.KubeContext, p.cfg.Kube)
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.cfg.GatewayListen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", p.cfg.GatewayListen, err)
+	}
+	identities := kube.NewIdentities(client, objects, p.cfg.Kube)
+	server := gateway.Server{
+		Identities: identities, Runs: p.DB.Runs(), Sessions: p.DB.Runs(), Charges: p.DB.Marketplace(),
+		Engine: p.conductor, Blobs: p.blobs, Children: p.launcher(), Log: p.log, Now: time.Now,
+		Models: gateway.Models{Catalog: catalog, Client: &http.Client{Transport: http.DefaultTransport}},
+		Egress: egress.Config{
+			Resolve: egress.Resolver(p.cfg.Egress.Resolver), Private: p.cfg.PrivateNetworks, Allowed: p.cfg.Egress.Networks,
+			Limits: egress.Limits{Bytes: p.cfg.Egress.RunBytes},
+		},
+		Tools: gateway.Tools{
+			Servers: p.DB.Product(), Approvals: p.DB.Runs(), Secrets: credentials{dir: p.cfg.ToolSecrets, secrets: p.DB.Marketplace(), vault: vault}, Private: p.cfg.PrivateNetworks,
+		},
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return identities.Run(ctx) })
+	group.Go(func() error { return server.Serve(ctx, listener) })
+	group.Go(func() error { return p.learn(ctx) })
 	return group.Wait()
 }
 

@@ -1,0 +1,61 @@
+package tools
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"agentmarket/fault"
+	"agentmarket/httpfault"
+)
+
+const (
+	maxBody     = 1 << 20
+	bodyTimeout = 30 * time.Second
+)
+
+// readWhole reads the body of a request, whoever sends it slowly, and puts it back. One
+// request is one message: a batch would be many calls at once.
+func readWhole(w http.ResponseWriter, r *http.Request) error {
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout)) // tests have no connection
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return fault.Newf(fault.TooLarge, "body_too_large", "the body has more than %d bytes", maxBody)
+	case err != nil:
+		return fault.Wrap(fault.Invalid, err, "the body ended early")
+	case bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")):
+		return fault.New(fault.Invalid, "batch_refused", "a request is one message, not a batch of them")
+	}
+	_ = connection.SetReadDeadline(time.Time{}) // calls take as long as they may
+	_ = connection.SetWriteDeadline(time.Time{})
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+// writeProblem answers with an error (RFC 9457). Texts of the platform never reach an
+// agent.
+func writeProblem(w http.ResponseWriter, err error) {
+	f := fault.From(err)
+	status, known := httpfault.Status(f.Kind)
+	switch {
+	case !known || f.Kind == fault.Internal:
+		f, status = fault.New(fault.Internal, "", "something unforeseen happened"), http.StatusInternalServerError
+	case f.Kind == fault.Unavailable:
+		f = fault.New(fault.Unavailable, "", "a part of the platform does not answer at the moment; try again")
+	}
+	if f.Kind == fault.Unavailable || f.Kind == fault.RateLimited {
+		w.Header().Set("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
+	}
+	w.Header().Set("Content-Type", httpfault.ContentType)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{ // whoever hangs up misses the answer
+		"type": httpfault.Types + f.Code, "title": http.StatusText(status), "status": status, "detail": f.Message, "code": f.Code,
+	})
+}

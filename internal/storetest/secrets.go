@@ -1,0 +1,77 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"agentmarket/fault"
+	"agentmarket/marketplace"
+)
+
+var secretTests = []testCase{
+	{"a secret is written, replaced, listed without its value, and removed", func(t *testing.T, s Stores) {
+		m := newMarket(t, s)
+		first := marketplace.Secret{OrgID: m.buyer.ID, Name: "TOKEN", Sealed: []byte{0, 1, 255}, UpdatedAt: start}
+		got, err := s.Marketplace.PutSecret(t.Context(), actor, first)
+		require.NoError(t, err)
+		want := first
+		want.Version, want.CreatedAt, want.UpdatedAt = 1, stored(start), stored(start)
+		requireSame(t, want, got)
+		next := first
+		next.Sealed, next.UpdatedAt = []byte{2}, after(1)
+		got, err = s.Marketplace.PutSecret(t.Context(), actor, next)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, got.Version)
+		requireSame(t, stored(start), got.CreatedAt)
+		got, err = s.Marketplace.Secret(t.Context(), m.buyer.ID, "TOKEN")
+		require.NoError(t, err)
+		require.Equal(t, []byte{2}, got.Sealed)
+		_, err = s.Marketplace.PutSecret(t.Context(), actor, marketplace.Secret{OrgID: m.buyer.ID, Name: "KEY", Sealed: []byte{3}, UpdatedAt: start})
+		require.NoError(t, err)
+
+		list, err := s.Marketplace.Secrets(t.Context(), m.buyer.ID)
+		require.NoError(t, err)
+		require.Len(t, list, 2)
+		require.Equal(t, []string{"KEY", "TOKEN"}, []string{list[0].Name, list[1].Name})
+		require.Empty(t, list[0].Sealed)
+		list, err = s.Marketplace.Secrets(t.Context(), m.publisher.ID)
+		require.NoError(t, err)
+		require.Empty(t, list)
+		_, err = s.Marketplace.Secret(t.Context(), m.publisher.ID, "TOKEN")
+		requireFault(t, err, fault.NotFound, "secret_not_found")
+
+		require.NoError(t, s.Marketplace.DeleteSecret(t.Context(), actor, m.buyer.ID, "TOKEN", after(2)))
+		requireFault(t, s.Marketplace.DeleteSecret(t.Context(), actor, m.buyer.ID, "TOKEN", after(2)), fault.NotFound, "secret_not_found")
+		_, err = s.Marketplace.Secret(t.Context(), m.buyer.ID, "TOKEN")
+		requireFault(t, err, fault.NotFound, "secret_not_found")
+	}},
+	{"an organization has so many", func(t *testing.T, s Stores) {
+		m := newMarket(t, s)
+		errs := make([]error, marketplace.MaxSecrets+5)
+		together(len(errs), func(i int) {
+			_, errs[i] = s.Marketplace.PutSecret(t.Context(), actor, marketplace.Secret{
+				OrgID: m.buyer.ID, Name: fmt.Sprintf("S%d", i), Sealed: []byte{1}, UpdatedAt: start,
+			})
+		})
+		require.Equal(t, tally{passed: marketplace.MaxSecrets, denied: 5}, count("too_many_secrets", errs))
+	}},
+}
+
+func fillSecrets(t *testing.T, s Stores, n int, org marketplace.Organization) {
+	t.Helper()
+	ctx := t.Context()
+	for i := range n + 1 {
+		secret := marketplace.Secret{OrgID: org.ID, Name: fmt.Sprintf("S%d", i), Sealed: []byte{1}, UpdatedAt: start}
+		for range 2 {
+			_, err := s.Marketplace.PutSecret(ctx, actor, secret)
+			require.NoError(t, err)
+		}
+	}
+	_, err := s.Marketplace.Secrets(ctx, org.ID)
+	require.NoError(t, err)
+	_, err = s.Marketplace.Secret(ctx, org.ID, "S0")
+	require.NoError(t, err)
+	require.NoError(t, s.Marketplace.DeleteSecret(ctx, actor, org.ID, "S0", start))
+}
