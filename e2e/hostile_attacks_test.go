@@ -109,9 +109,9 @@ func onTheGateway(at targets) []*attack {
 // onTheNode tries to leave its container, or to use up what is there.
 func onTheNode() []*attack {
 	return []*attack{
-		{does: "starts processes without end", agent: "fork-bomb", reason: "agent_error", held: "the pod's limit of processes; the supervisor ends them all",
-			script: `bomb() { bomb | bomb & }; bomb; i=0; while [ $i -lt 100 ] && sleep 0.1; do i=$((i+1)); done; exit 7`,
-			more:   map[string]any{"resources": map[string]any{"cpu_millis": 100, "memory_mib": 256, "disk_mib": 16}, "timeouts": map[string]any{"run_seconds": 20, "grace_seconds": 1, "start_seconds": 120}}},
+		{does: "starts processes without end", agent: "fork-bomb", reason: "deadline_exceeded", held: "the pod's limit of processes; the supervisor ends them all",
+			script: `bomb() { bomb | bomb & }; bomb; exec sleep 600`,
+			more:   map[string]any{"resources": map[string]any{"cpu_millis": 100, "memory_mib": 256, "disk_mib": 16}, "timeouts": map[string]any{"run_seconds": 8, "grace_seconds": 1, "start_seconds": 120}}},
 		{does: "uses memory without end", agent: "memory-flood", reason: "agent_oom", script: `tail /dev/zero`, held: "the pod's limit of memory"},
 		{does: "fills its disk", agent: "disk-flood", reason: "agent_disk", held: "the pod's limit of disk",
 			script: `head -c 200000000 /dev/zero > /tmp/flood; sleep 60`, more: map[string]any{"resources": map[string]any{"cpu_millis": 100, "memory_mib": 64, "disk_mib": 16}}},

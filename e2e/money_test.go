@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -244,16 +243,7 @@ func platformFailure(t *testing.T, m market) {
 	m.order(t, "unlucky", "usage")
 	before, _ := m.balances(t)
 	run := m.buyer.startRun(t, "unlucky", nil)
-	for attempt := 1; attempt <= 3; attempt++ {
-		m.buyer.until(t, run.ID, time.Minute, fmt.Sprintf("attempt %d runs", attempt), func(r runView) bool {
-			return len(r.Attempts) == attempt && r.Status == "running" || r.ended()
-		})
-		for _, pod := range m.pods(t, run.ID) {
-			if pod.DeletionTimestamp == nil {
-				require.NoError(t, m.deletePod(t, pod.Name))
-			}
-		}
-	}
+	eachAttempt(deletePod)(t, m, run)
 	run = m.buyer.untilEnded(t, run.ID, 2*time.Minute)
 	require.Equal(t, "failed", run.Status, run.Message)
 	require.Equal(t, "platform", run.Cause)
