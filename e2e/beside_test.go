@@ -71,7 +71,9 @@ func alone() (others func()) {
 // long leaves a test to the long form of CI.
 func long(t *testing.T) {
 	t.Helper()
-	if os.Getenv("AGENTMARKET_LONG") == "" {
+	if !isLong() {
 		t.Skip("in the long form of CI: AGENTMARKET_LONG=1, .ci/long")
 	}
 }
+
+func isLong() bool { return os.Getenv("AGENTMARKET_LONG") != "" }

@@ -180,7 +180,10 @@ func (m market) requireFailed(t *testing.T, c *failure) {
 	about := fmt.Sprintf("%s (%s): %+v", c.does, c.agent, c.run)
 	reason, message := c.told()
 	require.Equal(t, c.reason, reason, about)
-	require.Len(t, c.run.Attempts, c.tries, about)
+	require.GreaterOrEqual(t, len(c.run.Attempts), c.tries, about)
+	if !c.recovers { // what comes after the failure may fail by itself: a slow pull
+		require.Len(t, c.run.Attempts, c.tries, about)
+	}
 	want := product.RuleOf(product.Reason(c.run.Reason))
 	require.Equal(t, string(want.Status), c.run.Status, about)
 	require.Equal(t, string(want.Cause), c.run.Cause, about)
