@@ -16,6 +16,7 @@ import (
 	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/internal/storetest"
+	"agentmarket/internal/testenv"
 	"agentmarket/marketplace"
 	"agentmarket/product"
 )
@@ -39,7 +40,7 @@ type fixture struct {
 	logs   *clusterLogs
 	blobs  *memory
 	images *registry
-	log    *lines
+	log    *testenv.Buffer
 	org    marketplace.Organization
 	token  string
 }
@@ -51,7 +52,7 @@ func newFixture(t *testing.T, change ...func(*api.Server)) *fixture {
 	f := &fixture{
 		t: t, clock: &clock{at: now}, images: &registry{}, market: &layer1{Store: db.Marketplace()},
 		agents: db.Agents(), runs: db.Runs(),
-		engine: &engine{ended: map[ids.Run]chan struct{}{}}, logs: &clusterLogs{}, blobs: &memory{}, log: &lines{},
+		engine: &engine{ended: map[ids.Run]chan struct{}{}}, logs: &clusterLogs{}, blobs: &memory{}, log: &testenv.Buffer{},
 		timer: &timetable{},
 	}
 	f.server = api.Server{

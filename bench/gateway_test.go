@@ -120,16 +120,7 @@ func startGateway(b *testing.B, p *simulate.Platform, c *fakeCluster) (string, *
 		"TEMPORAL_ADDRESS=" + p.Worker.Temporal.HostPort, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
 	}})
 	url := "http://" + address
-	require.Eventually(b, func() bool {
-		request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url+"/readyz", nil)
-		require.NoError(b, err)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusNoContent
-	}, 30*time.Second, 50*time.Millisecond, "the gateway is ready")
+	untilReady(b, url, http.StatusNoContent)
 	return url, process
 }
 

@@ -101,6 +101,13 @@ func startAPI(b *testing.B, p *simulate.Platform) string {
 		"TEMPORAL_ADDRESS=" + p.Worker.Temporal.HostPort, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
 	}})
 	url := "http://" + address
+	untilReady(b, url, http.StatusOK)
+	return url
+}
+
+// untilReady waits until a process answers /readyz with a status.
+func untilReady(b *testing.B, url string, status int) {
+	b.Helper()
 	require.Eventually(b, func() bool {
 		request, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url+"/readyz", nil)
 		require.NoError(b, err)
@@ -109,9 +116,8 @@ func startAPI(b *testing.B, p *simulate.Platform) string {
 			return false
 		}
 		_ = response.Body.Close()
-		return response.StatusCode == http.StatusOK
-	}, 30*time.Second, 50*time.Millisecond, "the API is ready")
-	return url
+		return response.StatusCode == status
+	}, 30*time.Second, 50*time.Millisecond, "%s is ready", url)
 }
 
 func newKey(b *testing.B, p *simulate.Platform, org ids.Org) string {

@@ -96,19 +96,20 @@ func (c *failure) plain(message string) string {
 	return message
 }
 
-// requireDocumented: the documentation has the table. With make failures it gets it.
-func requireDocumented(t *testing.T, table string) {
+// requireInPage: a page has the table that was made of what was seen. With make
+// failures it gets it.
+func requireInPage(t *testing.T, file, table string) {
 	t.Helper()
-	page, err := os.ReadFile(failuresPage)
+	page, err := os.ReadFile(file)
 	require.NoError(t, err)
 	before, rest, found := strings.Cut(string(page), failuresBegins)
-	require.True(t, found, "%s has no table", failuresPage)
+	require.True(t, found, "%s has no table", file)
 	have, after, found := strings.Cut(rest, failuresEnds)
-	require.True(t, found, "the table of %s has no end", failuresPage)
+	require.True(t, found, "the table of %s has no end", file)
 	if recording() {
-		require.NoError(t, os.WriteFile(failuresPage, []byte(before+failuresBegins+table+failuresEnds+after), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(before+failuresBegins+table+failuresEnds+after), 0o644))
 		return
 	}
 	require.Empty(t, cmp.Diff(strings.Split(have, "\n"), strings.Split(table, "\n")),
-		"docs/failures.md is not what was seen (-documented +seen): after an intended change, make failures, and read the diff")
+		"%s is not what was seen (-documented +seen): after an intended change, make failures, and read the diff", file)
 }

@@ -96,7 +96,7 @@ func TestFailures(t *testing.T) {
 	if recording() {
 		pods.write(t, all)
 	}
-	requireDocumented(t, tableOf(all))
+	requireInPage(t, failuresPage, tableOf(all))
 }
 
 // slowFirst are the same, what takes long before what does not.

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -175,22 +174,4 @@ func hostileTable(attacks []*attack) string {
 		fmt.Fprintf(&text, "| %s | %s | %s |\n", a.does, code(a.run.Reason), a.held)
 	}
 	return text.String()
-}
-
-// requireInPage: a page has the table that was made of what was seen. With make
-// failures it gets it.
-func requireInPage(t *testing.T, file, table string) {
-	t.Helper()
-	page, err := os.ReadFile(file)
-	require.NoError(t, err)
-	before, rest, found := strings.Cut(string(page), failuresBegins)
-	require.True(t, found, "%s has no table", file)
-	have, after, found := strings.Cut(rest, failuresEnds)
-	require.True(t, found, "the table of %s has no end", file)
-	if recording() {
-		require.NoError(t, os.WriteFile(file, []byte(before+failuresBegins+table+failuresEnds+after), 0o644))
-		return
-	}
-	require.Empty(t, cmp.Diff(strings.Split(have, "\n"), strings.Split(table, "\n")),
-		"%s is not what was seen (-documented +seen): after an intended change, make failures, and read the diff", file)
 }

@@ -9,13 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"agentmarket/fault"
-	"agentmarket/httpfault"
 )
 
 // serve serves until the context ends.
@@ -49,47 +47,6 @@ func bearer(r *http.Request) (string, bool) { return bearerOf(r.Header.Get("Auth
 func bearerOf(header string) (string, bool) {
 	scheme, token, found := strings.Cut(header, " ")
 	return token, found && strings.EqualFold(scheme, "Bearer") && token != ""
-}
-
-// problem is the body of every answer that is no success (RFC 9457).
-type problem struct {
-	Type   string         `json:"type"`
-	Title  string         `json:"title"`
-	Status int            `json:"status"`
-	Detail string         `json:"detail,omitempty"`
-	Code   string         `json:"code"`
-	Errors []fieldProblem `json:"errors,omitempty"`
-}
-
-type fieldProblem struct {
-	Pointer string `json:"pointer"`
-	Message string `json:"message"`
-}
-
-// writeProblem answers with an error. Texts of the platform never reach an agent.
-func writeProblem(w http.ResponseWriter, err error) {
-	f := fault.From(err)
-	status, known := httpfault.Status(f.Kind)
-	switch {
-	case !known || f.Kind == fault.Internal:
-		f, status = fault.New(fault.Internal, "", "something unforeseen happened"), http.StatusInternalServerError
-	case f.Kind == fault.Unavailable:
-		f = fault.New(fault.Unavailable, "", "a part of the platform does not answer at the moment; try again")
-	}
-	if f.Kind == fault.Unavailable || f.Kind == fault.RateLimited {
-		w.Header().Set("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
-	}
-	code := f.Code
-	if code == "" {
-		code = string(f.Kind)
-	}
-	p := problem{Type: httpfault.Types + code, Title: http.StatusText(status), Status: status, Detail: f.Message, Code: code}
-	for _, field := range f.Fields {
-		p.Errors = append(p.Errors, fieldProblem{field.Pointer, field.Message})
-	}
-	w.Header().Set("Content-Type", httpfault.ContentType)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(p)
 }
 
 // readBody reads a body of at most so many bytes; more is fault.TooLarge.

@@ -14,6 +14,7 @@ import (
 	"agentmarket/agentruntime"
 	"agentmarket/fault"
 	"agentmarket/gateway/egress"
+	"agentmarket/httpfault"
 	"agentmarket/ids"
 	"agentmarket/infra"
 	"agentmarket/launch"
@@ -188,7 +189,7 @@ func (g *gateway) handler() http.Handler {
 	}
 	mux.Handle("/v1/mcp", g.tools.endpoint)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, fault.New(fault.NotFound, "call_unknown", "the gateway has no such call"))
+		httpfault.WriteToAgent(w, fault.New(fault.NotFound, "call_unknown", "the gateway has no such call"))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if proxied(r) {
@@ -201,7 +202,7 @@ func (g *gateway) handler() http.Handler {
 
 func (g *gateway) ready(w http.ResponseWriter, _ *http.Request) {
 	if !g.Identities.Ready() {
-		writeProblem(w, fault.New(fault.Unavailable, "", "the pods are not known yet"))
+		httpfault.WriteToAgent(w, fault.New(fault.Unavailable, "", "the pods are not known yet"))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -216,7 +217,7 @@ func (g *gateway) session(whose func(context.Context, string) (infra.Ref, error)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, ok := bearer(r)
 		if !ok {
-			writeProblem(w, tokenMissing())
+			httpfault.WriteToAgent(w, tokenMissing())
 			return
 		}
 		ref, err := whose(r.Context(), token)
@@ -258,7 +259,7 @@ func (g *gateway) fail(w http.ResponseWriter, r *http.Request, ref infra.Ref, er
 		g.Log.WarnContext(r.Context(), "call of an agent failed", "method", r.Method, "path", r.URL.Path,
 			"run_id", ref.Run, "attempt", ref.Attempt, "error", err)
 	}
-	writeProblem(w, err)
+	httpfault.WriteToAgent(w, err)
 }
 
 // open loads the run of a call, whose attempt must go on.

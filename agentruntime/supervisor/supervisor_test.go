@@ -3,12 +3,10 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 
 	"agentmarket/agentruntime"
 	"agentmarket/ids"
+	"agentmarket/internal/testenv"
 )
 
 // bench runs agents that are shell scripts, as an ordinary process.
@@ -97,23 +96,8 @@ func TestTheAgentComesBehindTheSupervisor(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
-// buffer is a bytes.Buffer that may be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
+// buffer is what an agent wrote so far.
+type buffer struct{ testenv.Buffer }
 
 // eventually waits for text in the agent's output.
 func (b *buffer) eventually(t *testing.T, text string) {

@@ -1,7 +1,6 @@
 package models_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"agentmarket/fault"
 	"agentmarket/gateway/models"
 	"agentmarket/ids"
+	"agentmarket/internal/testenv"
 	"agentmarket/money"
 )
 
@@ -113,35 +113,17 @@ type world struct {
 	meter   *meter
 	ended   chan struct{}
 	url     string
-	logged  *safeBuffer
+	logged  *testenv.Buffer
 	mu      sync.Mutex
 	asked   []seen
 	answers http.HandlerFunc
-}
-
-// safeBuffer is a log that is read while it is written.
-type safeBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // newWorld makes one with a budget of so many micros. Model "small" costs a micro for an
 // input token and two for an output token.
 func newWorld(t *testing.T, budget int64, answers http.HandlerFunc, change ...func(*models.Config)) *world {
 	t.Helper()
-	w := &world{meter: newMeter(budget), ended: make(chan struct{}), logged: &safeBuffer{}, answers: answers}
+	w := &world{meter: newMeter(budget), ended: make(chan struct{}), logged: &testenv.Buffer{}, answers: answers}
 	upstream := httptest.NewServer(http.HandlerFunc(w.upstream))
 	t.Cleanup(upstream.Close)
 	config := models.Config{

@@ -2,15 +2,12 @@ package tools
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"agentmarket/fault"
-	"agentmarket/httpfault"
 )
 
 const (
@@ -37,25 +34,4 @@ func readWhole(w http.ResponseWriter, r *http.Request) error {
 	_ = connection.SetWriteDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
-}
-
-// writeProblem answers with an error (RFC 9457). Texts of the platform never reach an
-// agent.
-func writeProblem(w http.ResponseWriter, err error) {
-	f := fault.From(err)
-	status, known := httpfault.Status(f.Kind)
-	switch {
-	case !known || f.Kind == fault.Internal:
-		f, status = fault.New(fault.Internal, "", "something unforeseen happened"), http.StatusInternalServerError
-	case f.Kind == fault.Unavailable:
-		f = fault.New(fault.Unavailable, "", "a part of the platform does not answer at the moment; try again")
-	}
-	if f.Kind == fault.Unavailable || f.Kind == fault.RateLimited {
-		w.Header().Set("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
-	}
-	w.Header().Set("Content-Type", httpfault.ContentType)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // whoever hangs up misses the answer
-		"type": httpfault.Types + f.Code, "title": http.StatusText(status), "status": status, "detail": f.Message, "code": f.Code,
-	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"agentmarket/fault"
+	"agentmarket/httpfault"
 	"agentmarket/ids"
 )
 
@@ -142,7 +143,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Unavailable {
 			e.Log.WarnContext(r.Context(), "request for tools failed", "run_id", s.Run, "attempt", s.Attempt, "error", err)
 		}
-		writeProblem(w, err)
+		httpfault.WriteToAgent(w, err)
 		return
 	}
 	ctx, end := lifetime(r.Context(), s)

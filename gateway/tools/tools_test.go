@@ -1,7 +1,6 @@
 package tools_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/gateway/tools"
+	"agentmarket/internal/testenv"
 )
 
 const (
@@ -32,33 +32,16 @@ const (
 type world struct {
 	url    string
 	ended  chan struct{}
-	logged *safeBuffer
+	logged *testenv.Buffer
 	mu     sync.Mutex
 	calls  []tools.Call
 	heads  []http.Header // that servers saw
 }
 
-type safeBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // newWorld makes one with a server "desk" that has tools, and grants of them.
 func newWorld(t *testing.T, grants []string, change ...func(*tools.Config, *[]tools.Server)) *world {
 	t.Helper()
-	w := &world{ended: make(chan struct{}), logged: &safeBuffer{}}
+	w := &world{ended: make(chan struct{}), logged: &testenv.Buffer{}}
 	servers := []tools.Server{{
 		Name: "desk", URL: w.serve(t, desk()), Timeout: 5 * time.Second, MaxBytes: 64 << 10, ApproveTools: []string{"pay*"},
 		Headers: func(context.Context) (http.Header, error) { return http.Header{"authorization": {credential}}, nil },
