@@ -58,8 +58,15 @@ func (d *devstack) shell(t *testing.T, script string) string {
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// TestReadme runs every command of the README, in its order, in one shell.
-func TestReadme(t *testing.T) {
+// TestDevstack is one after the other: both stacks have the namespace of `make run`.
+func TestDevstack(t *testing.T) {
+	beside(t)
+	t.Run("every command of the README", followReadme)
+	t.Run("kill -9 in the middle of a run", killDevstack)
+}
+
+// followReadme runs every command of the README, in its order, in one shell.
+func followReadme(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	var script strings.Builder
@@ -79,9 +86,9 @@ func TestReadme(t *testing.T) {
 	d.Stop(t)
 }
 
-// TestDevstackKilled: kill -9 of the stack in the middle of a run, then the next
-// start finishes that run, once.
-func TestDevstackKilled(t *testing.T) {
+// killDevstack: kill -9 of the stack in the middle of a run, then the next start
+// finishes that run, once.
+func killDevstack(t *testing.T) {
 	d := startDevstack(t)
 	out := d.shell(t, `source .dev/env
 curl -sSf -X POST "$AGENTMARKET_URL/v1/agents/examples/hello/runs" -H "Authorization: Bearer $AGENTMARKET_API_KEY" \

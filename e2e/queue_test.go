@@ -33,8 +33,13 @@ type crowd struct {
 }
 
 func TestQueue(t *testing.T) {
+	t.Parallel() // it has nothing to do with the cluster
+	each := 30
+	if isLong() {
+		each = 100
+	}
 	t.Run("undisturbed", func(t *testing.T) {
-		c := startCrowd(t, 30)
+		c := startCrowd(t, 15)
 		c.StartWorker(t)
 		c.untilFull(t)
 		c.requirePositions(t)
@@ -43,8 +48,8 @@ func TestQueue(t *testing.T) {
 		c.requireOrder(t)
 		c.requireNothingLeft(t)
 	})
-	t.Run("500 starts, and a worker that is killed every 5 s", func(t *testing.T) {
-		c := startCrowd(t, 100)
+	t.Run(fmt.Sprintf("%d starts, and a worker that is killed every 5 s", crowdOrgs*each), func(t *testing.T) {
+		c := startCrowd(t, each)
 		worker := c.StartWorker(t)
 		c.untilFull(t)
 		c.requirePositions(t)
