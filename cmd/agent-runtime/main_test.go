@@ -121,10 +121,6 @@ func TestPID1(t *testing.T) {
 		}
 		return a
 	}
-	if err := asPID1(t, `echo '{}'`).cmd.Run(); errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) {
-		t.Skip("this host allows no PID namespaces")
-	}
-
 	t.Run("reaps orphans", func(t *testing.T) {
 		a := asPID1(t, `i=0; while [ $i -lt 50 ]; do (true & exec true); i=$((i+1)); done
 			echo ready; while [ ! -e go ]; do sleep 0.01; done; [ $PPID = 1 ] && echo '{}'`)
