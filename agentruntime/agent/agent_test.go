@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -113,6 +114,7 @@ func TestErrors(t *testing.T) {
 	}{
 		"over":   {http.StatusConflict, "session_closed", agent.ErrSessionClosed},
 		"budget": {http.StatusPaymentRequired, "budget_exhausted", agent.ErrBudgetExhausted},
+		"child":  {http.StatusPaymentRequired, "payment_required", nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,8 +125,13 @@ func TestErrors(t *testing.T) {
 				_, _ = io.WriteString(w, `{"code":"`+test.code+`","detail":"no"}`)
 			})
 			_, err := run.Charge(t.Context(), "k", "page", 1)
-			require.ErrorIs(t, err, test.is)
 			require.Equal(t, 1, calls)
+			var answer *agent.Error
+			require.ErrorAs(t, err, &answer)
+			require.Equal(t, test.code, answer.Code)
+			for _, known := range []error{agent.ErrSessionClosed, agent.ErrBudgetExhausted} {
+				require.Equal(t, known == test.is, errors.Is(err, known), "%v", known)
+			}
 		})
 	}
 }

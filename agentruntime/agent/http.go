@@ -20,7 +20,8 @@ var (
 	ErrNoGateway = errors.New("the run has no gateway")
 	// ErrSessionClosed is of calls of a run or an attempt that is over: stop working.
 	ErrSessionClosed = errors.New("the run does not go on")
-	// ErrBudgetExhausted is of calls that the budget of the run does not pay for.
+	// ErrBudgetExhausted is of calls that the budget of the run does not pay for: the
+	// run ends. What a child may not have is an error of its own.
 	ErrBudgetExhausted = errors.New("the budget of the run has no room")
 )
 
@@ -39,7 +40,7 @@ func (e *Error) Error() string {
 // Is compares the error with those of this package.
 func (e *Error) Is(target error) bool {
 	return target == ErrSessionClosed && e.Code == "session_closed" ||
-		target == ErrBudgetExhausted && e.Status == http.StatusPaymentRequired
+		target == ErrBudgetExhausted && e.Code == "budget_exhausted"
 }
 
 const (
