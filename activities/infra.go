@@ -69,6 +69,7 @@ func sandboxFor(run product.Run, attempt int, input []byte) infra.Sandbox {
 		Image: p.Image, Command: p.Command, Env: p.Env, Input: input,
 		CPUMillis: p.Resources.CPUMillis, MemoryMiB: p.Resources.MemoryMiB, DiskMiB: p.Resources.DiskMiB,
 		Egress:       len(p.Egress) > 0,
+		SecretFiles:  len(p.SecretFiles) > 0,
 		StartTimeout: p.Deadlines.Start, RunTimeout: p.Deadlines.Run, Grace: p.Deadlines.Grace,
 		AvoidNodes: run.BadNodes(),
 		Warm:       p.Warm,

@@ -11,6 +11,8 @@ const (
 	InputDir = "/agentmarket/input"
 	// InputName is the name of the input within InputDir.
 	InputName = "input.json"
+	// SecretsDir has a file for each secret that the agent reads itself, in memory.
+	SecretsDir = "/agentmarket/secrets"
 	// WorkDir is writable, the current directory and HOME of the agent.
 	WorkDir = "/work"
 	// TempDir is writable, too.
@@ -36,6 +38,7 @@ const (
 	EnvOutput   = "AGENT_OUTPUT"   // path of the result file
 	EnvRunID    = "AGENT_RUN_ID"   // identifier of the run, run_…
 	EnvAttempt  = "AGENT_ATTEMPT"  // number of the attempt, from 1
+	EnvSecrets  = "AGENT_SECRETS"  // directory of secrets, where the manifest asks for files
 	EnvDeadline = "AGENT_DEADLINE" // when the agent gets SIGTERM, RFC 3339, UTC
 )
 

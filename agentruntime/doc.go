@@ -31,6 +31,7 @@
 //
 //   - its input, one JSON value, on stdin and in the file AGENT_INPUT
 //     ([InputFile]). The input matched input_schema before the run was accepted;
+//   - the secrets that its manifest has in secret_files, in files of [SecretsDir]
 //   - a writable work directory [WorkDir], which is also its current directory
 //     and HOME, and a writable [TempDir]. Everything else is read-only. Both
 //     are empty at the start, gone at the end, and limited by disk_mib;

@@ -75,6 +75,19 @@ func (e *Envelope) SetResult(body []byte) (inline bool) {
 	return false
 }
 
+// Redact takes secrets out of what the agent says in the envelope. Whoever speaks for it
+// has described its result without them already.
+func (e *Envelope) Redact(r *Redactor) {
+	e.Message = cleanMessage(r.Text(e.Message))
+	clean := r.JSON(e.Result)
+	if bytes.Equal(clean, e.Result) {
+		return
+	}
+	if !e.SetResult(clean) { // what stands for a secret is longer than it was
+		e.SetResult([]byte(`"` + Redacted + `"`))
+	}
+}
+
 // Conclusive reports whether the envelope is the whole truth about the end of the
 // attempt. Of other ends the cluster may know more: of a signal, that it was the
 // kernel's; of a SIGTERM, whose it was.

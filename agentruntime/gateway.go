@@ -20,6 +20,7 @@ import (
 //	POST /v1/charges         a named event of the price                 [GatewayCharge]
 //	POST /v1/runs            another agent, as a child of this run      [GatewayChild]
 //	GET  /v1/runs/ID         a child of this run
+//	GET  /v1/secret-files    the secrets that the agent reads itself    [GatewaySecretFiles]
 //	POST /v1/end             the supervisor's word that the agent ended [Envelope]
 //	CONNECT HOST:PORT        a connection to a host that is granted, TLS in it
 //
@@ -29,6 +30,8 @@ import (
 // Errors are application/problem+json with a stable code. Of an attempt that is over,
 // canceled or replaced every call is 409 session_closed.
 const (
+	// PathSecretFiles is where the supervisor finds the secrets of its run.
+	PathSecretFiles = "/v1/secret-files"
 	// EnvGateway is the base URL of the gateway; absent: the cluster has none.
 	EnvGateway = "AGENT_GATEWAY_URL"
 	// EnvTokenFile is the path of the file with the pod's token.
@@ -52,6 +55,10 @@ const (
 	MaxArtifactBytes = 256 << 20
 	// MaxArtifactName bounds the name of an artifact, in bytes.
 	MaxArtifactName = 128
+	// MaxSecretFiles bounds the secrets that an agent reads itself, MaxSecretFilesBytes
+	// their sum.
+	MaxSecretFiles      = 8
+	MaxSecretFilesBytes = 16 << 10
 	// MaxChargeCount bounds the events of one charge.
 	MaxChargeCount = 1_000_000
 )
@@ -66,8 +73,21 @@ type GatewayRun struct {
 	Tools          []string  `json:"tools"`
 	Models         []string  `json:"models"`
 	Secrets        []string  `json:"secrets"` // names
+	SecretFiles    []string  `json:"secret_files"`
 	Egress         []string  `json:"egress"`
 	MaxResultBytes int64     `json:"max_result_bytes"`
+}
+
+// GatewaySecretFiles are the secrets that an agent reads itself, in the order of its
+// manifest.
+type GatewaySecretFiles struct {
+	Files []GatewaySecretFile `json:"files"`
+}
+
+// GatewaySecretFile is one of them.
+type GatewaySecretFile struct {
+	Name  string `json:"name"`
+	Value []byte `json:"value"`
 }
 
 // The types of events that an agent may tell.

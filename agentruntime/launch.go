@@ -32,6 +32,8 @@ type Launch struct {
 	Gateway, TokenFile string
 	// Egress says that the agent may connect to hosts, through the gateway.
 	Egress bool
+	// SecretFiles says that the agent reads secrets itself. The gateway has them.
+	SecretFiles bool
 	// Warm is how long the supervisor waits for a run that adopts its pod. Then Run,
 	// Attempt and RunTimeout come with the Adoption. 0: they are known.
 	Warm time.Duration
@@ -68,6 +70,9 @@ func (l Launch) Args() []string {
 	if l.Egress {
 		args = append(args, "--egress")
 	}
+	if l.SecretFiles {
+		args = append(args, "--secret-files")
+	}
 	add("input", l.InputFile)
 	add("work-dir", l.WorkDir)
 	add("output", l.OutputFile)
@@ -92,6 +97,7 @@ func ParseLaunch(args []string, usage io.Writer) (Launch, error) {
 	f.StringVar(&l.Gateway, "gateway", "", "base URL of the gateway; empty: there is none")
 	f.StringVar(&l.TokenFile, "token-file", "", "file with the pod's token for the gateway")
 	f.BoolVar(&l.Egress, "egress", false, "the agent may connect to hosts, through the gateway")
+	f.BoolVar(&l.SecretFiles, "secret-files", false, "the agent reads secrets itself, which the gateway has")
 	f.StringVar(&l.InputFile, "input", InputFile, "file with the input")
 	f.StringVar(&l.WorkDir, "work-dir", WorkDir, "writable work directory")
 	f.StringVar(&l.OutputFile, "output", OutputFile, "file in which the agent may leave its result")
@@ -145,6 +151,7 @@ func (l Launch) Validate() error {
 	f.check(l.Gateway == "" || validGateway(l.Gateway), "gateway", "must be http:// or https://, a host and a port, and nothing else")
 	f.check((l.Gateway == "") == (l.TokenFile == ""), "token-file", "must come with a gateway")
 	f.check(!l.Egress || l.Gateway != "", "egress", "must come with a gateway")
+	f.check(!l.SecretFiles || l.Gateway != "", "secret-files", "must come with a gateway")
 	f.check(len(l.Command) > 0 && l.Command[0] != "", "command", "must name a program")
 	for i, item := range l.Command {
 		f.check(!strings.ContainsRune(item, 0), "command", "item %d must not contain a NUL", i)

@@ -19,7 +19,7 @@ func TestLaunchRoundTrip(t *testing.T) {
 		{Run: someRun, Attempt: 3, RunTimeout: time.Hour, Grace: 1500 * time.Millisecond, MaxResult: 100, DiskLimit: 64 << 20,
 			Command: []string{"sh", "-c", "echo --", "--", "--attempt=9"}, InputFile: "/in", WorkDir: "/w", OutputFile: "/w/o",
 			TerminationLog: "/t", CgroupDir: "/c"},
-		{Run: someRun, Attempt: 1, RunTimeout: time.Second, Gateway: "http://10.0.0.1:3100", TokenFile: "/token", Egress: true, Command: []string{"/hello"}},
+		{Run: someRun, Attempt: 1, RunTimeout: time.Second, Gateway: "http://10.0.0.1:3100", TokenFile: "/token", Egress: true, SecretFiles: true, Command: []string{"/hello"}},
 	} {
 		args := l.Args()
 		require.Equal(t, "run", args[0])

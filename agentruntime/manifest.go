@@ -66,7 +66,7 @@ type Manifest struct {
 	// bytes.
 	Env map[string]string `json:"env,omitempty"`
 
-	// Tools, Models, Secrets and Egress are the permissions that the agent asks for.
+	// Tools, Models, Secrets, SecretFiles and Egress are the permissions that the agent asks for.
 	// Buyers see them and must consent. The gateway has what the plan of a run grants of
 	// them. No list has an entry twice.
 
@@ -79,6 +79,9 @@ type Manifest struct {
 	// Secrets are names of secrets of the buyer: at most 32, each matches
 	// ^[A-Z][A-Z0-9_]{0,63}$.
 	Secrets []string `json:"secrets,omitempty"`
+	// SecretFiles are those of Secrets that the agent reads itself, as files in
+	// SecretsDir: at most 8. All others are used for it, outside of its pod.
+	SecretFiles []string `json:"secret_files,omitempty"`
 	// Egress are hosts to connect to: at most 64. A host is a lower-case DNS
 	// name of two labels or more, never an address. "*." before it means every
 	// name below it and not the name itself; ":PORT" after it means that port,
@@ -138,7 +141,7 @@ func DefaultTimeouts() Timeouts {
 // matches names without regard to case; a contract should not.
 var manifestKeys = map[string][]string{
 	"": {"api_version", "name", "version", "summary", "command", "input_schema",
-		"output_schema", "resources", "timeouts", "retry", "env", "tools", "models", "secrets", "egress"},
+		"output_schema", "resources", "timeouts", "retry", "env", "tools", "models", "secrets", "secret_files", "egress"},
 	"/resources": {"cpu_millis", "memory_mib", "disk_mib"},
 	"/timeouts":  {"run_seconds", "start_seconds", "grace_seconds"},
 	"/retry":     {"max_attempts"},
@@ -169,7 +172,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if m.MaxAttempts() == 1 {
 		m.Retry = nil
 	}
-	for _, list := range []*[]string{&m.Tools, &m.Models, &m.Secrets, &m.Egress} {
+	for _, list := range []*[]string{&m.Tools, &m.Models, &m.Secrets, &m.SecretFiles, &m.Egress} {
 		if len(*list) == 0 {
 			*list = nil
 		}

@@ -26,6 +26,12 @@ func (m Manifest) validatePermissions(f *findings) {
 		"must be 1 to 100 letters, digits and inner dots, underscores, colons, slashes and hyphens")
 	validateNames(f, "/secrets", m.Secrets, MaxSecrets, ValidSecret,
 		"must be 1 to 64 upper-case letters, digits and underscores, a letter first")
+	f.check(len(m.SecretFiles) <= MaxSecretFiles, "/secret_files", "must have at most %d entries", MaxSecretFiles)
+	for i, name := range m.SecretFiles {
+		pointer := fmt.Sprintf("/secret_files/%d", i)
+		f.check(slices.Contains(m.Secrets, name), pointer, "must be one of secrets")
+		f.check(slices.Index(m.SecretFiles, name) == i, pointer, "must not repeat an entry")
+	}
 	validateNames(f, "/egress", m.Egress, MaxEgress, ValidEgress,
 		"must be a lower-case host name of two labels or more, such as api.example.com, *.example.com or api.example.com:443")
 }

@@ -75,6 +75,7 @@ func TestPermissionLists(t *testing.T) {
 		{"models", list(17, "m%d"), "/models"},
 		{"secrets", list(32, "S%d"), ""},
 		{"secrets", list(33, "S%d"), "/secrets"},
+		{"secret_files", `["A"]`, "/secret_files/0"},
 		{"egress", list(64, "h%d.example.com"), ""},
 		{"egress", list(65, "h%d.example.com"), "/egress"},
 		{"tools", `["a","b","a"]`, "/tools/2"},
@@ -92,11 +93,34 @@ func TestPermissionLists(t *testing.T) {
 	}
 }
 
+func TestSecretFiles(t *testing.T) {
+	for _, tt := range []struct {
+		files   []string
+		pointer string
+	}{
+		{[]string{"A", "H"}, ""},
+		{[]string{"A", "B", "C", "D", "E", "F", "G", "H"}, ""},
+		{[]string{"A", "B", "C", "D", "E", "F", "G", "H", "I"}, "/secret_files"},
+		{[]string{"A", "Z"}, "/secret_files/1"},
+		{[]string{"A", "A"}, "/secret_files/1"},
+	} {
+		m, err := agentruntime.ParseManifest([]byte(smallest))
+		require.NoError(t, err)
+		m.Secrets, m.SecretFiles = []string{"A", "B", "C", "D", "E", "F", "G", "H", "I"}, tt.files
+		if err = m.Validate(); tt.pointer == "" {
+			require.NoError(t, err, tt.files)
+			continue
+		}
+		require.True(t, fault.Is(err, fault.Invalid), "%s: %v", tt.files, err)
+		require.Equal(t, tt.pointer, fault.From(err).Fields[0].Pointer, tt.files)
+	}
+}
+
 // TestEmptyPermissionsAreAbsent: equal manifests have equal JSON.
 func TestEmptyPermissionsAreAbsent(t *testing.T) {
 	want, err := agentruntime.ParseManifest([]byte(smallest))
 	require.NoError(t, err)
-	for _, field := range []string{"tools", "models", "secrets", "egress"} {
+	for _, field := range []string{"tools", "models", "secrets", "secret_files", "egress"} {
 		for _, value := range []string{`[]`, `null`} {
 			got, err := agentruntime.ParseManifest([]byte(with(field, value)))
 			require.NoError(t, err)

@@ -11,16 +11,18 @@ import (
 // changeBody is what a version asks for beyond what was asked for before, and
 // what it does not need any more.
 type changeBody struct {
-	Widens         bool             `json:"widens" doc:"It asks for more: a consent is needed."`
-	ToolsAdded     []string         `json:"tools_added,omitempty"`
-	ToolsRemoved   []string         `json:"tools_removed,omitempty"`
-	ModelsAdded    []string         `json:"models_added,omitempty"`
-	ModelsRemoved  []string         `json:"models_removed,omitempty"`
-	SecretsAdded   []string         `json:"secrets_added,omitempty"`
-	SecretsRemoved []string         `json:"secrets_removed,omitempty"`
-	EgressAdded    []string         `json:"egress_added,omitempty"`
-	EgressRemoved  []string         `json:"egress_removed,omitempty"`
-	Envelope       []envelopeChange `json:"envelope,omitempty" doc:"What one run may take, where it differs."`
+	Widens             bool             `json:"widens" doc:"It asks for more: a consent is needed."`
+	ToolsAdded         []string         `json:"tools_added,omitempty"`
+	ToolsRemoved       []string         `json:"tools_removed,omitempty"`
+	ModelsAdded        []string         `json:"models_added,omitempty"`
+	ModelsRemoved      []string         `json:"models_removed,omitempty"`
+	SecretsAdded       []string         `json:"secrets_added,omitempty"`
+	SecretsRemoved     []string         `json:"secrets_removed,omitempty"`
+	SecretFilesAdded   []string         `json:"secret_files_added,omitempty" doc:"Secrets that the agent reads itself."`
+	SecretFilesRemoved []string         `json:"secret_files_removed,omitempty"`
+	EgressAdded        []string         `json:"egress_added,omitempty"`
+	EgressRemoved      []string         `json:"egress_removed,omitempty"`
+	Envelope           []envelopeChange `json:"envelope,omitempty" doc:"What one run may take, where it differs."`
 }
 
 type envelopeChange struct {
@@ -33,7 +35,8 @@ func changeBodyOf(c product.PermissionChange) changeBody {
 	body := changeBody{
 		Widens: c.Widens(), ToolsAdded: c.ToolsAdded, ToolsRemoved: c.ToolsRemoved,
 		ModelsAdded: c.ModelsAdded, ModelsRemoved: c.ModelsRemoved,
-		SecretsAdded: c.SecretsAdded, SecretsRemoved: c.SecretsRemoved, EgressAdded: c.EgressAdded, EgressRemoved: c.EgressRemoved,
+		SecretsAdded: c.SecretsAdded, SecretsRemoved: c.SecretsRemoved,
+		SecretFilesAdded: c.SecretFilesAdded, SecretFilesRemoved: c.SecretFilesRemoved, EgressAdded: c.EgressAdded, EgressRemoved: c.EgressRemoved,
 	}
 	for _, e := range c.Envelope {
 		body.Envelope = append(body.Envelope, envelopeChange(e))

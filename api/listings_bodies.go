@@ -100,20 +100,21 @@ type checkBody struct {
 
 // permissionsBody is what a version asks of its buyer.
 type permissionsBody struct {
-	Tools      []string `json:"tools"`
-	Models     []string `json:"models"`
-	Secrets    []string `json:"secrets"`
-	Egress     []string `json:"egress" doc:"Hosts to connect to."`
-	CPUMillis  int64    `json:"cpu_millis"`
-	MemoryMiB  int64    `json:"memory_mib"`
-	DiskMiB    int64    `json:"disk_mib"`
-	RunSeconds int64    `json:"run_seconds" doc:"How long one run may take."`
-	Words      []string `json:"words" doc:"The same for people."`
+	Tools       []string `json:"tools"`
+	Models      []string `json:"models"`
+	Secrets     []string `json:"secrets"`
+	SecretFiles []string `json:"secret_files" doc:"Secrets that the agent reads itself, as files."`
+	Egress      []string `json:"egress" doc:"Hosts to connect to."`
+	CPUMillis   int64    `json:"cpu_millis"`
+	MemoryMiB   int64    `json:"memory_mib"`
+	DiskMiB     int64    `json:"disk_mib"`
+	RunSeconds  int64    `json:"run_seconds" doc:"How long one run may take."`
+	Words       []string `json:"words" doc:"The same for people."`
 }
 
 func permissionsBodyOf(p product.Permissions) *permissionsBody {
 	return &permissionsBody{
-		Tools: textsOf(p.Tools), Models: textsOf(p.Models), Secrets: textsOf(p.Secrets), Egress: textsOf(p.Egress),
+		Tools: textsOf(p.Tools), Models: textsOf(p.Models), Secrets: textsOf(p.Secrets), SecretFiles: textsOf(p.SecretFiles), Egress: textsOf(p.Egress),
 		CPUMillis: p.CPUMillis, MemoryMiB: p.MemoryMiB, DiskMiB: p.DiskMiB, RunSeconds: p.RunSeconds,
 		Words: marketplace.DescribePermissions(p),
 	}

@@ -20,6 +20,7 @@ type PolicyRules struct {
 	Tools               []string       `json:"tools,omitzero" maxItems:"200" doc:"Tools that versions may ask for; search/* is all that begin with search/. Absent or null: all; []: none." example:"[\"search/*\"]"`
 	Models              []string       `json:"models,omitzero" maxItems:"200" doc:"Models that versions may ask for; small-* is all that begin with small-. Absent or null: all; []: none." example:"[\"small-*\"]"`
 	Secrets             []string       `json:"secrets,omitzero" maxItems:"200" doc:"Secrets that versions may ask for. Absent or null: all; []: none." example:"[\"GITHUB_TOKEN\"]"`
+	SecretFiles         []string       `json:"secret_files,omitzero" maxItems:"200" doc:"Secrets that versions may ask to read themselves. Absent or null: all; []: none." example:"[]"`
 	Egress              []string       `json:"egress,omitzero" maxItems:"200" doc:"Hosts that versions may ask for, as in manifests. Absent or null: all; []: none." example:"[\"*.example.com:443\"]"`
 	Modes               []string       `json:"modes,omitzero" maxItems:"2" enum:"async,sync" doc:"How runs may be started. sync: the caller keeps the connection open. Absent or null: both."`
 	ApprovalAbove       *amountBody    `json:"approval_above,omitempty" doc:"A person approves each run that may cost more."`
@@ -55,7 +56,7 @@ func (a *app) policy(scope product.PolicyScope, r PolicyRules) (product.Policy, 
 		MaxResources: r.MaxResources.resources(), DefaultResources: r.DefaultResources.resources(),
 		MaxRun: seconds(r.MaxRunSeconds), MaxQueue: seconds(r.MaxQueueSeconds),
 		DefaultRun: seconds(r.DefaultRunSeconds), DefaultQueue: seconds(r.DefaultQueueSeconds),
-		Tier: product.Tier(r.Tier), Tools: r.Tools, Models: r.Models, Secrets: r.Secrets, Egress: r.Egress,
+		Tier: product.Tier(r.Tier), Tools: r.Tools, Models: r.Models, Secrets: r.Secrets, SecretFiles: r.SecretFiles, Egress: r.Egress,
 		Modes: modesOf[product.Mode](r.Modes), ApprovalAgents: r.ApprovalAgents,
 		KeepInput: seconds(r.KeepInputSeconds), KeepOutput: seconds(r.KeepOutputSeconds), KeepLog: seconds(r.KeepLogSeconds), Warm: r.Warm,
 	}
@@ -76,7 +77,7 @@ func policyBodyOf(p product.Policy, agent string) policyBody {
 			MaxResources: resourcesRuleOf(p.MaxResources), DefaultResources: resourcesRuleOf(p.DefaultResources),
 			MaxRunSeconds: inSeconds(p.MaxRun), MaxQueueSeconds: inSeconds(p.MaxQueue),
 			DefaultRunSeconds: inSeconds(p.DefaultRun), DefaultQueueSeconds: inSeconds(p.DefaultQueue),
-			Tier: string(p.Tier), Tools: p.Tools, Models: p.Models, Secrets: p.Secrets, Egress: p.Egress,
+			Tier: string(p.Tier), Tools: p.Tools, Models: p.Models, Secrets: p.Secrets, SecretFiles: p.SecretFiles, Egress: p.Egress,
 			Modes: modesOf[string](p.Modes), ApprovalAbove: amountBodyOrNil(p.ApprovalAbove), ApprovalAgents: p.ApprovalAgents,
 			KeepInputSeconds: inSeconds(p.KeepInput), KeepOutputSeconds: inSeconds(p.KeepOutput), KeepLogSeconds: inSeconds(p.KeepLog), Warm: p.Warm,
 		},

@@ -29,7 +29,8 @@ type planBody struct {
 	BudgetBound    bool              `json:"budget_bound,omitempty" doc:"The run deadline is what the budget pays for: reaching it ends the run as budget_exhausted."`
 	Tools          []string          `json:"tools" doc:"What the agent may call."`
 	Models         []string          `json:"models" doc:"What it may ask through the gateway."`
-	Secrets        []string          `json:"secrets" doc:"The names of those that the agent gets."`
+	Secrets        []string          `json:"secrets" doc:"The names of those that are used for the agent."`
+	SecretFiles    []string          `json:"secret_files" doc:"Those of them that it reads itself."`
 	Egress         []string          `json:"egress" doc:"Hosts that it may connect to."`
 	Tier           string            `json:"tier" doc:"standard or sandboxed: how well it is kept apart."`
 	Warm           int               `json:"warm,omitempty" doc:"How many pods are kept ready for such runs. Absent: none."`
@@ -77,7 +78,8 @@ func planBodyOf(p product.Plan) planBody {
 		},
 		MaxAttempts: p.MaxAttempts, AgentAttempts: p.AgentAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
 		EntitlementID: string(p.EntitlementID), PriceID: string(p.PriceID), Budget: amountBodyOrNil(p.Budget), BudgetBound: p.BudgetBound,
-		Tools: append([]string{}, p.Tools...), Models: append([]string{}, p.Models...), Secrets: append([]string{}, p.Secrets...), Egress: append([]string{}, p.Egress...),
+		Tools: append([]string{}, p.Tools...), Models: append([]string{}, p.Models...), Secrets: append([]string{}, p.Secrets...),
+		SecretFiles: append([]string{}, p.SecretFiles...), Egress: append([]string{}, p.Egress...),
 		Tier: string(p.Tier), Warm: p.Warm, Mode: string(p.Mode), Approval: p.Approval,
 		Retention: planRetention{seconds(p.Retention.Input), seconds(p.Retention.Output), seconds(p.Retention.Log)},
 		Sources:   make([]planSource, len(p.Sources)), ResolvedAt: p.ResolvedAt.UTC(),

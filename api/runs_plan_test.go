@@ -24,7 +24,7 @@ func TestPlanShowsEveryField(t *testing.T) {
 			Version: "1.0.0", Image: image, Command: []string{"/greeter"}, Env: map[string]string{"A": "b"}, EntitlementID: "ent_1",
 			Resources: product.Resources{CPUMillis: 1, MemoryMiB: 2, DiskMiB: 3}, MaxAttempts: 3, AgentAttempts: 2,
 			Deadlines:      product.Deadlines{Queue: time.Hour, Start: 2 * time.Minute, Run: time.Minute, Grace: time.Second},
-			MaxOutputBytes: 10, MaxLogBytes: 20, Tools: []string{"search"}, Models: []string{"small"}, Secrets: []string{"TOKEN"}, Egress: []string{"example.com"},
+			MaxOutputBytes: 10, MaxLogBytes: 20, Tools: []string{"search"}, Models: []string{"small"}, Secrets: []string{"TOKEN"}, SecretFiles: []string{"TOKEN"}, Egress: []string{"example.com"},
 			Tier: product.TierSandboxed, Mode: product.ModeSync, Approval: "it costs much",
 			Retention:  product.Retention{Input: time.Hour, Output: 2 * time.Hour},
 			Sources:    []product.Source{{Field: "tier", Rule: product.RulePlatformPolicy, Detail: "why"}, {Field: "image", Rule: product.RuleManifest}},
@@ -38,7 +38,7 @@ func TestPlanShowsEveryField(t *testing.T) {
 		"resources": map[string]any{"cpu_millis": 1.0, "memory_mib": 2.0, "disk_mib": 3.0}, "max_attempts": 3.0, "agent_attempts": 2.0,
 		"deadlines":        map[string]any{"queue_seconds": 3600.0, "start_seconds": 120.0, "run_seconds": 60.0, "grace_seconds": 1.0},
 		"max_output_bytes": 10.0, "max_log_bytes": 20.0,
-		"tools": []any{"search"}, "models": []any{"small"}, "secrets": []any{"TOKEN"}, "egress": []any{"example.com"},
+		"tools": []any{"search"}, "models": []any{"small"}, "secrets": []any{"TOKEN"}, "secret_files": []any{"TOKEN"}, "egress": []any{"example.com"},
 		"tier": "sandboxed", "mode": "sync", "approval": "it costs much",
 		"retention": map[string]any{"input_seconds": 3600.0, "output_seconds": 7200.0, "log_seconds": 0.0},
 		"sources": []any{

@@ -15,12 +15,15 @@ import (
 
 // putResult keeps the result of an attempt until it is collected. The supervisor says
 // at the end which one it is.
-func (g *gateway) putResult(_ http.ResponseWriter, r *http.Request, ref infra.Ref) (int, any, error) {
+func (g *gateway) putResult(w http.ResponseWriter, r *http.Request, ref infra.Ref) (int, any, error) {
 	run, err := g.open(r.Context(), ref)
 	if err != nil {
 		return 0, nil, err
 	}
 	most := min(run.Plan.MaxOutputBytes, agentruntime.MaxResultBytes)
+	if err := g.withoutSecrets(w, r, ref, most); err != nil {
+		return 0, nil, err
+	}
 	return g.store(r, ref, product.ResultArtifact, "application/json", most)
 }
 

@@ -35,6 +35,11 @@ func (g *gateway) postEnd(w http.ResponseWriter, r *http.Request, ref infra.Ref)
 		return 0, nil, err
 	}
 	now := g.Now()
+	redactor, err := g.redactorOf(r.Context(), run)
+	if err != nil {
+		return 0, nil, err
+	}
+	envelope.Redact(redactor)
 	envelope.StartedAt, envelope.FinishedAt = times(run, ref.Attempt, envelope, now)
 	if text, err = envelope.Encode(); err != nil {
 		return 0, nil, err

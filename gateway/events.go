@@ -22,12 +22,16 @@ func (g *gateway) postEvents(w http.ResponseWriter, r *http.Request, ref infra.R
 	if err := decode(w, r, maxEventsBody, &body); err != nil {
 		return 0, nil, err
 	}
-	events, err := g.eventsOf(body)
+	redactor, err := g.redactor(r.Context(), ref)
+	if err != nil {
+		return 0, nil, err
+	}
+	events, err := g.eventsOf(body, redactor)
 	if err != nil {
 		return 0, nil, err
 	}
 	if len(events) == 0 {
-		_, err := g.open(r.Context(), ref)
+		_, err = g.open(r.Context(), ref)
 		return http.StatusAccepted, accepted{0}, err
 	}
 	err = g.tells.tell(r.Context(), product.Told{Run: ref.Run, Attempt: ref.Attempt, Events: events})
@@ -39,7 +43,7 @@ type accepted struct {
 }
 
 // eventsOf checks events and makes them those of the record.
-func (g *gateway) eventsOf(body agentruntime.GatewayEvents) ([]product.Event, error) {
+func (g *gateway) eventsOf(body agentruntime.GatewayEvents, redactor *agentruntime.Redactor) ([]product.Event, error) {
 	var wrong []fault.Field
 	refuse := func(at, format string, args ...any) {
 		wrong = append(wrong, fault.Field{Pointer: at, Message: fmt.Sprintf(format, args...)})
@@ -52,9 +56,9 @@ func (g *gateway) eventsOf(body agentruntime.GatewayEvents) ([]product.Event, er
 	var events []product.Event
 	for i, e := range body.Events {
 		at := fmt.Sprintf("/events/%d", i)
-		event := product.Event{At: now, Message: agentruntime.CleanMessage(e.Message), Data: e.Data}
-		if string(e.Data) == "null" {
-			event.Data = nil
+		event := product.Event{At: now, Message: agentruntime.CleanMessage(redactor.Text(e.Message))}
+		if string(e.Data) != "null" {
+			event.Data = redactor.JSON(e.Data)
 		}
 		if len(event.Data) > agentruntime.MaxEventData {
 			refuse(at+"/data", "must have at most %d bytes", agentruntime.MaxEventData)

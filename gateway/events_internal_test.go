@@ -28,7 +28,7 @@ func FuzzEvents(f *testing.F) {
 		if decode(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/v1/events", strings.NewReader(text)), maxEventsBody, &body) != nil {
 			return
 		}
-		events, err := g.eventsOf(body)
+		events, err := g.eventsOf(body, nil)
 		if err != nil {
 			return
 		}

@@ -53,6 +53,7 @@ type fixture struct {
 	settled  map[string]marketplace.ModelUsage
 	noRoom   bool
 	children []launch.Start
+	secrets  map[string]string // of every organization
 	childFn  func(launch.Start) (product.Run, error)
 }
 

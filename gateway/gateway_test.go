@@ -45,7 +45,7 @@ func TestRunAndInput(t *testing.T) {
 	var about agentruntime.GatewayRun
 	require.NoError(t, json.Unmarshal([]byte(got.text), &about))
 	require.Equal(t, agentruntime.GatewayRun{
-		Run: string(run.ID), Attempt: 2, Agent: run.Agent, Version: run.Version, Tools: []string{}, Models: []string{}, Secrets: []string{}, Egress: []string{},
+		Run: string(run.ID), Attempt: 2, Agent: run.Agent, Version: run.Version, Tools: []string{}, Models: []string{}, Secrets: []string{}, SecretFiles: []string{}, Egress: []string{},
 	}, about)
 	require.JSONEq(t, `{"a":1}`, f.call(token, "GET", "/v1/input", "").text)
 }
@@ -61,6 +61,7 @@ func calls(run product.Run, attempt int) map[string][4]string {
 	return map[string][4]string{
 		"run":       {"GET", "/v1/run", ""},
 		"input":     {"GET", "/v1/input", ""},
+		"secrets":   {"GET", "/v1/secret-files", ""},
 		"events":    {"POST", "/v1/events", `{"events":[{"type":"note"}]}`},
 		"nothing":   {"POST", "/v1/events", `{"events":[]}`},
 		"heartbeat": {"POST", "/v1/heartbeat", ""},

@@ -20,7 +20,8 @@ func (g *gateway) getRun(_ http.ResponseWriter, r *http.Request, ref infra.Ref) 
 	}
 	return http.StatusOK, agentruntime.GatewayRun{
 		Run: string(run.ID), Attempt: ref.Attempt, Agent: run.Agent, Version: run.Version, Deadline: deadline,
-		Tools: orNone(run.Plan.Tools), Models: orNone(run.Plan.Models), Secrets: orNone(run.Plan.Secrets), Egress: orNone(run.Plan.Egress),
+		Tools: orNone(run.Plan.Tools), Models: orNone(run.Plan.Models), Secrets: orNone(run.Plan.Secrets),
+		SecretFiles: orNone(run.Plan.SecretFiles), Egress: orNone(run.Plan.Egress),
 		MaxResultBytes: run.Plan.MaxOutputBytes,
 	}, nil
 }

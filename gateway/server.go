@@ -90,15 +90,16 @@ type Server struct {
 // gateway is a server that runs.
 type gateway struct {
 	Server
-	limits  *limits
-	tells   *teller
-	watch   *watch
-	egress  *egress.Proxy
-	models  http.Handler // nil: there are none
-	tools   *toolCalls
-	ending  chan struct{} // closed when who waits is to go
-	end     func()        // close it
-	unwatch func()        // and wait until nobody watches
+	limits    *limits
+	tells     *teller
+	redactors *redactors
+	watch     *watch
+	egress    *egress.Proxy
+	models    http.Handler // nil: there are none
+	tools     *toolCalls
+	ending    chan struct{} // closed when who waits is to go
+	end       func()        // close it
+	unwatch   func()        // and wait until nobody watches
 }
 
 // The times that a connection may take. A body of an artifact may take long.
@@ -148,6 +149,7 @@ func (s Server) start() (*gateway, error) {
 		return nil, err
 	}
 	g.tells = startTeller(s.Sessions)
+	g.redactors = &redactors{kept: map[sessionKey]keptRedactor{}, sweptAt: s.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { g.watch.run(ctx) })
@@ -169,16 +171,17 @@ func (g *gateway) handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /readyz", g.ready)
 	for pattern, call := range map[string]call{
-		"GET /v1/run":              g.getRun,
-		"GET /v1/input":            g.getInput,
-		"POST /v1/events":          g.postEvents,
-		"POST /v1/heartbeat":       g.postHeartbeat,
-		"PUT /v1/result":           g.putResult,
-		"PUT /v1/artifacts/{name}": g.putArtifact,
-		"POST /v1/charges":         g.postCharge,
-		"POST /v1/runs":            g.postChild,
-		"GET /v1/runs/{id}":        g.getChild,
-		"POST /v1/end":             g.postEnd,
+		"GET /v1/run":                         g.getRun,
+		"GET /v1/input":                       g.getInput,
+		"GET " + agentruntime.PathSecretFiles: g.getSecretFiles,
+		"POST /v1/events":                     g.postEvents,
+		"POST /v1/heartbeat":                  g.postHeartbeat,
+		"PUT /v1/result":                      g.putResult,
+		"PUT /v1/artifacts/{name}":            g.putArtifact,
+		"POST /v1/charges":                    g.postCharge,
+		"POST /v1/runs":                       g.postChild,
+		"GET /v1/runs/{id}":                   g.getChild,
+		"POST /v1/end":                        g.postEnd,
 	} {
 		mux.Handle(pattern, g.session(g.Identities.Attempt, call))
 	}

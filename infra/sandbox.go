@@ -40,6 +40,8 @@ type Sandbox struct {
 
 	// Egress says that the agent may connect to hosts, through the gateway.
 	Egress bool
+	// SecretFiles says that the agent reads secrets itself, which the supervisor fetches.
+	SecretFiles bool
 
 	// Warm is how many pods are kept ready for later attempts that differ from this one
 	// by run and input only. 0: none, and this attempt has a pod of its own making.

@@ -112,6 +112,7 @@ func DescribePermissions(p product.Permissions) []string {
 	add("calls the tools", p.Tools)
 	add("asks the models", p.Models)
 	add("uses the secrets", p.Secrets)
+	add("reads the secrets", p.SecretFiles)
 	add("connects to", p.Egress)
 	return append(lines, fmt.Sprintf("runs for up to %d s with %d.%03d CPU, %d MiB of memory and %d MiB of disk",
 		p.RunSeconds, p.CPUMillis/1000, p.CPUMillis%1000, p.MemoryMiB, p.DiskMiB))

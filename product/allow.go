@@ -15,6 +15,7 @@ func (r *resolution) permissions() {
 	r.plan.Tools = r.allow("tools", m.Tools, func(p Policy) []string { return p.Tools }, coversTool)
 	r.plan.Models = r.allow("models", m.Models, func(p Policy) []string { return p.Models }, coversTool)
 	r.plan.Secrets = r.allow("secrets", m.Secrets, func(p Policy) []string { return p.Secrets }, same)
+	r.plan.SecretFiles = r.allow("secret_files", m.SecretFiles, func(p Policy) []string { return p.SecretFiles }, same)
 	for i, name := range m.Secrets {
 		if slices.Contains(r.MissingSecrets, name) {
 			r.beyond = append(r.beyond, fault.Field{Pointer: fmt.Sprintf("/manifest/secrets/%d", i),

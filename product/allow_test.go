@@ -14,7 +14,7 @@ func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 	manifest := func(m *agentruntime.Manifest) {
 		m.Tools = []string{"search/web", "mail"}
 		m.Models = []string{"small-1", "large-1"}
-		m.Secrets = []string{"TOKEN", "KEY"}
+		m.Secrets, m.SecretFiles = []string{"TOKEN", "KEY"}, []string{"KEY"}
 		m.Egress = []string{"api.example.com:443", "*.example.org"}
 	}
 	for _, tt := range []struct {
@@ -35,6 +35,7 @@ func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 			[]string{"/manifest/tools/0", "/manifest/tools/1"}},
 		{"a longer name is another tool", []Policy{{Tools: []string{"search/w", "mail"}}}, []string{"/manifest/tools/0"}},
 		{"a secret has no prefix", []Policy{{Secrets: []string{"TOK*", "KEY"}}}, []string{"/manifest/secrets/0"}},
+		{"a secret is used and not read", []Policy{{Secrets: []string{"TOKEN", "KEY"}, SecretFiles: []string{}}}, []string{"/manifest/secret_files/0"}},
 		{"another port", []Policy{{Egress: []string{"api.example.com:80", "*.example.org"}}}, []string{"/manifest/egress/0"}},
 		{"a host is not all below it", []Policy{{Egress: []string{"api.example.com", "example.org"}}}, []string{"/manifest/egress/1"}},
 	} {
@@ -48,7 +49,7 @@ func TestPermissionsAreAllowedByEveryPolicy(t *testing.T) {
 			}
 			require.NoError(t, err)
 			m := q.Version.Manifest
-			require.Equal(t, [][]string{m.Tools, m.Models, m.Secrets, m.Egress}, [][]string{plan.Tools, plan.Models, plan.Secrets, plan.Egress})
+			require.Equal(t, [][]string{m.Tools, m.Models, m.Secrets, m.SecretFiles, m.Egress}, [][]string{plan.Tools, plan.Models, plan.Secrets, plan.SecretFiles, plan.Egress})
 		})
 	}
 	lacking := aQuestion()

@@ -21,7 +21,7 @@ var sourcesOf = map[string][]string{
 	"Deadlines":   {"deadlines.queue_seconds", "deadlines.start_seconds", "deadlines.run_seconds", "deadlines.grace_seconds"},
 	"MaxAttempts": {"max_attempts"}, "AgentAttempts": {"agent_attempts"},
 	"MaxOutputBytes": {"max_output_bytes"}, "MaxLogBytes": {"max_log_bytes"},
-	"Tools": {"tools"}, "Models": {"models"}, "Secrets": {"secrets"}, "Egress": {"egress"}, "Tier": {"tier"}, "Warm": nil, "Mode": {"mode"}, "Approval": {"approval"},
+	"Tools": {"tools"}, "Models": {"models"}, "Secrets": {"secrets"}, "SecretFiles": {"secret_files"}, "Egress": {"egress"}, "Tier": {"tier"}, "Warm": nil, "Mode": {"mode"}, "Approval": {"approval"},
 	"Retention": {"retention.input_seconds", "retention.output_seconds", "retention.log_seconds"},
 }
 

@@ -12,7 +12,7 @@ import (
 // Permissions is what a version asks of its buyer: what it may use, and how much
 // one run may take.
 type Permissions struct {
-	Tools, Models, Secrets, Egress []string // sorted
+	Tools, Models, Secrets, SecretFiles, Egress []string // sorted
 
 	CPUMillis, MemoryMiB, DiskMiB, RunSeconds int64
 }
@@ -20,11 +20,12 @@ type Permissions struct {
 // PermissionsOf returns what a manifest asks for.
 func PermissionsOf(m agentruntime.Manifest) Permissions {
 	return Permissions{
-		Tools:     slices.Sorted(slices.Values(m.Tools)),
-		Models:    slices.Sorted(slices.Values(m.Models)),
-		Secrets:   slices.Sorted(slices.Values(m.Secrets)),
-		Egress:    slices.Sorted(slices.Values(m.Egress)),
-		CPUMillis: m.Resources.CPUMillis, MemoryMiB: m.Resources.MemoryMiB, DiskMiB: m.Resources.DiskMiB,
+		Tools:       slices.Sorted(slices.Values(m.Tools)),
+		Models:      slices.Sorted(slices.Values(m.Models)),
+		Secrets:     slices.Sorted(slices.Values(m.Secrets)),
+		SecretFiles: slices.Sorted(slices.Values(m.SecretFiles)),
+		Egress:      slices.Sorted(slices.Values(m.Egress)),
+		CPUMillis:   m.Resources.CPUMillis, MemoryMiB: m.Resources.MemoryMiB, DiskMiB: m.Resources.DiskMiB,
 		RunSeconds: m.Timeouts.RunSeconds,
 	}
 }
@@ -46,7 +47,8 @@ func (p Permissions) With(other Permissions) Permissions {
 		return slices.Compact(list)
 	}
 	return Permissions{
-		Tools: both(p.Tools, other.Tools), Models: both(p.Models, other.Models), Secrets: both(p.Secrets, other.Secrets), Egress: both(p.Egress, other.Egress),
+		Tools: both(p.Tools, other.Tools), Models: both(p.Models, other.Models), Secrets: both(p.Secrets, other.Secrets),
+		SecretFiles: both(p.SecretFiles, other.SecretFiles), Egress: both(p.Egress, other.Egress),
 		CPUMillis: max(p.CPUMillis, other.CPUMillis), MemoryMiB: max(p.MemoryMiB, other.MemoryMiB),
 		DiskMiB: max(p.DiskMiB, other.DiskMiB), RunSeconds: max(p.RunSeconds, other.RunSeconds),
 	}
@@ -59,7 +61,9 @@ type PermissionChange struct {
 	ToolsAdded, ToolsRemoved     []string
 	ModelsAdded, ModelsRemoved   []string
 	SecretsAdded, SecretsRemoved []string
-	EgressAdded, EgressRemoved   []string
+	// Secrets that the agent reads itself, not only uses.
+	SecretFilesAdded, SecretFilesRemoved []string
+	EgressAdded, EgressRemoved           []string
 
 	Envelope []EnvelopeChange // only what differs
 }
@@ -76,6 +80,7 @@ func (p Permissions) ChangeTo(next Permissions) PermissionChange {
 		ToolsAdded: missing(next.Tools, p.Tools, same), ToolsRemoved: missing(p.Tools, next.Tools, same),
 		ModelsAdded: missing(next.Models, p.Models, same), ModelsRemoved: missing(p.Models, next.Models, same),
 		SecretsAdded: missing(next.Secrets, p.Secrets, same), SecretsRemoved: missing(p.Secrets, next.Secrets, same),
+		SecretFilesAdded: missing(next.SecretFiles, p.SecretFiles, same), SecretFilesRemoved: missing(p.SecretFiles, next.SecretFiles, same),
 		EgressAdded: missing(next.Egress, p.Egress, coversHost), EgressRemoved: missing(p.Egress, next.Egress, coversHost),
 	}
 	for _, e := range []EnvelopeChange{
@@ -94,14 +99,15 @@ func (p Permissions) ChangeTo(next Permissions) PermissionChange {
 // Widens reports whether the change asks for more: a new tool, model, secret or host, or
 // a larger bound.
 func (c PermissionChange) Widens() bool {
-	return len(c.ToolsAdded) > 0 || len(c.ModelsAdded) > 0 || len(c.SecretsAdded) > 0 || len(c.EgressAdded) > 0 ||
+	return len(c.ToolsAdded) > 0 || len(c.ModelsAdded) > 0 || len(c.SecretsAdded) > 0 || len(c.SecretFilesAdded) > 0 ||
+		len(c.EgressAdded) > 0 ||
 		slices.ContainsFunc(c.Envelope, func(e EnvelopeChange) bool { return e.To > e.From })
 }
 
 // Empty reports whether nothing changes.
 func (c PermissionChange) Empty() bool {
 	return !c.Widens() && len(c.ToolsRemoved) == 0 && len(c.ModelsRemoved) == 0 && len(c.SecretsRemoved) == 0 &&
-		len(c.EgressRemoved) == 0 && len(c.Envelope) == 0
+		len(c.SecretFilesRemoved) == 0 && len(c.EgressRemoved) == 0 && len(c.Envelope) == 0
 }
 
 // missing returns the entries of list that nothing of other covers.

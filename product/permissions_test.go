@@ -14,9 +14,11 @@ func TestPermissionsOf(t *testing.T) {
 	require.Empty(t, cmp.Diff(Permissions{CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64, RunSeconds: 300}, PermissionsOf(m)))
 	require.False(t, PermissionsOf(m).NeedsConsent())
 
+	m.SecretFiles = []string{"Y", "X"}
 	m.Tools, m.Models, m.Secrets, m.Egress = []string{"b", "a"}, []string{"n", "m"}, []string{"Y", "X"}, []string{"b.example.com", "a.example.com"}
 	want := Permissions{
-		Tools: []string{"a", "b"}, Models: []string{"m", "n"}, Secrets: []string{"X", "Y"}, Egress: []string{"a.example.com", "b.example.com"},
+		Tools: []string{"a", "b"}, Models: []string{"m", "n"}, Secrets: []string{"X", "Y"}, SecretFiles: []string{"X", "Y"},
+		Egress:    []string{"a.example.com", "b.example.com"},
 		CPUMillis: 500, MemoryMiB: 128, DiskMiB: 64, RunSeconds: 300,
 	}
 	require.Empty(t, cmp.Diff(want, PermissionsOf(m)))
@@ -44,6 +46,10 @@ func TestPermissionChange(t *testing.T) {
 		{"another secret", Permissions{Secrets: list("X")}, Permissions{Secrets: list("Y")},
 			PermissionChange{SecretsAdded: list("Y"), SecretsRemoved: list("X")}, true},
 		{"a secret less", Permissions{Secrets: list("X")}, Permissions{}, PermissionChange{SecretsRemoved: list("X")}, false},
+		{"a secret to read", Permissions{Secrets: list("X")}, Permissions{Secrets: list("X"), SecretFiles: list("X")},
+			PermissionChange{SecretFilesAdded: list("X")}, true},
+		{"a secret to use only", Permissions{Secrets: list("X"), SecretFiles: list("X")}, Permissions{Secrets: list("X")},
+			PermissionChange{SecretFilesRemoved: list("X")}, false},
 		{"a model more", Permissions{}, Permissions{Models: list("m")}, PermissionChange{ModelsAdded: list("m")}, true},
 		{"a model less", Permissions{Models: list("m")}, Permissions{}, PermissionChange{ModelsRemoved: list("m")}, false},
 		{"a host more", Permissions{}, Permissions{Egress: list("a.example.com")},

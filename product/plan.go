@@ -39,9 +39,9 @@ type Plan struct {
 	MaxOutputBytes int64
 	MaxLogBytes    int64
 
-	// Tools, Models, Secrets and Egress are what the run may use: names, never values.
-	Tools, Models, Secrets, Egress []string
-	Tier                           Tier
+	// Tools, Models, Secrets, SecretFiles and Egress are what the run may use: names, never values.
+	Tools, Models, Secrets, SecretFiles, Egress []string
+	Tier                                        Tier
 	// Warm is how many places are kept ready for runs with the same plan: 0 where
 	// every attempt waits for its own.
 	Warm int

@@ -35,9 +35,9 @@ type Policy struct {
 	DefaultRun, DefaultQueue time.Duration
 	// Tier is the least isolation.
 	Tier Tier
-	// Tools, Models, Secrets and Egress that versions may ask for. Nil: all; empty: none.
+	// Tools, Models, Secrets, SecretFiles and Egress that versions may ask for. Nil: all; empty: none.
 	// A tool or a model may be a prefix that ends with *; hosts are as in manifests.
-	Tools, Models, Secrets, Egress []string
+	Tools, Models, Secrets, SecretFiles, Egress []string
 	// Modes in which runs may be started. Nil: all.
 	Modes []Mode
 	// ApprovalAbove makes a person approve a run that may cost more. Zero

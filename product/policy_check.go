@@ -49,6 +49,7 @@ func (p Policy) Check() error {
 	f.list("/models", p.Models, func(entry string) bool { return agentruntime.ValidModel(entry) || modelPrefix.MatchString(entry) },
 		"must be the name of a model, or the beginning of one and *")
 	f.list("/secrets", p.Secrets, agentruntime.ValidSecret, "must be the name of a secret")
+	f.list("/secret_files", p.SecretFiles, agentruntime.ValidSecret, "must be the name of a secret")
 	f.list("/egress", p.Egress, agentruntime.ValidEgress, "must be a host as in manifests: api.example.com, *.example.com or api.example.com:443")
 	f.check(p.Tier == "" || p.Tier == TierStandard || p.Tier == TierSandboxed, "/tier", "must be %s or %s", TierStandard, TierSandboxed)
 	f.check(len(p.Modes) <= MaxPolicyEntries, "/modes", "must have at most %d entries", MaxPolicyEntries)

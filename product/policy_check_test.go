@@ -51,6 +51,7 @@ func TestPolicyCheck(t *testing.T) {
 		"a tier":                 {func(p *Policy) { p.Tier = "strongest" }, []string{"/tier"}},
 		"tools":                  {func(p *Policy) { p.Tools = []string{"", "**", "*a", "Search", strings.Repeat("a", 128) + "*"} }, []string{"/tools/0", "/tools/1", "/tools/2", "/tools/3", "/tools/4"}},
 		"secrets":                {func(p *Policy) { p.Secrets = []string{"token", "TOKEN*"} }, []string{"/secrets/0", "/secrets/1"}},
+		"secret files":           {func(p *Policy) { p.SecretFiles = []string{"TOKEN", "token"} }, []string{"/secret_files/1"}},
 		"models":                 {func(p *Policy) { p.Models = []string{"*a", "", "a*"} }, []string{"/models/0", "/models/1"}},
 		"hosts":                  {func(p *Policy) { p.Egress = []string{"*", "10.0.0.1", "example.com:0", "a.example.com"} }, []string{"/egress/0", "/egress/1", "/egress/2"}},
 		"modes":                  {func(p *Policy) { p.Modes = []Mode{ModeSync, "later", ""} }, []string{"/modes/1", "/modes/2"}},

@@ -15,7 +15,7 @@ func (p Plan) Recheck(agent Agent, policies []Policy) error {
 	again, err := Resolve(Question{
 		Agent: agent, Policies: policies,
 		Version: Version{Manifest: agentruntime.Manifest{
-			Resources: agentruntime.Resources(p.Resources), Tools: p.Tools, Models: p.Models, Secrets: p.Secrets, Egress: p.Egress,
+			Resources: agentruntime.Resources(p.Resources), Tools: p.Tools, Models: p.Models, Secrets: p.Secrets, SecretFiles: p.SecretFiles, Egress: p.Egress,
 		}},
 		Request: Request{Mode: p.Mode},
 		Limits:  Limits{Resources: p.Resources, Sandboxed: true}, // policies alone are asked

@@ -17,6 +17,7 @@ func TestRecheckOfAPlan(t *testing.T) {
 	q.Version = aVersion(func(m *agentruntime.Manifest) {
 		m.Models = []string{"small-1"}
 		m.Tools, m.Secrets, m.Egress = []string{"search/web", "mail"}, []string{"TOKEN"}, []string{"api.example.com"}
+		m.SecretFiles = []string{"TOKEN"}
 	})
 	q.Request = Request{Mode: ModeSync, Resources: Resources{CPUMillis: 400}}
 	q.Policies = []Policy{{Scope: PolicyScope{Kind: ScopePlatform}, DefaultResources: Resources{MemoryMiB: 100}}}
@@ -48,6 +49,7 @@ func TestRecheckOfAPlan(t *testing.T) {
 		{"a tool", planned, Policy{Tools: []string{"search/*"}}, "the policy of the organization does not allow mail in tools"},
 		{"a model", planned, Policy{Models: []string{}}, "the policy of the organization does not allow small-1 in models"},
 		{"a secret", planned, Policy{Secrets: []string{}}, "the policy of the organization does not allow TOKEN in secrets"},
+		{"a secret to read", planned, Policy{SecretFiles: []string{}}, "the policy of the organization does not allow TOKEN in secret_files"},
 		{"a host", planned, Policy{Egress: []string{}}, "the policy of the organization does not allow api.example.com in egress"},
 		{"the mode", planned, Policy{Modes: []Mode{ModeAsync}}, "the policy of the organization does not allow the mode sync"},
 		{"the tier", planned, Policy{Tier: TierSandboxed}, "it asks for the sandboxed tier, and the run was planned for the standard one"},

@@ -39,14 +39,15 @@ consented, consented_at, consented_by, created_at, updated_at`
 
 // permissionTerms is what an organization has consented to.
 type permissionTerms struct {
-	Tools      []string `json:"tools,omitempty"`
-	Models     []string `json:"models,omitempty"`
-	Secrets    []string `json:"secrets,omitempty"`
-	Egress     []string `json:"egress,omitempty"`
-	CPUMillis  int64    `json:"cpu_millis,omitempty"`
-	MemoryMiB  int64    `json:"memory_mib,omitempty"`
-	DiskMiB    int64    `json:"disk_mib,omitempty"`
-	RunSeconds int64    `json:"run_seconds,omitempty"`
+	Tools       []string `json:"tools,omitempty"`
+	Models      []string `json:"models,omitempty"`
+	Secrets     []string `json:"secrets,omitempty"`
+	SecretFiles []string `json:"secret_files,omitempty"`
+	Egress      []string `json:"egress,omitempty"`
+	CPUMillis   int64    `json:"cpu_millis,omitempty"`
+	MemoryMiB   int64    `json:"memory_mib,omitempty"`
+	DiskMiB     int64    `json:"disk_mib,omitempty"`
+	RunSeconds  int64    `json:"run_seconds,omitempty"`
 }
 
 func rowFromInstallation(i marketplace.Installation) installationRow {

@@ -36,6 +36,7 @@ type policyDocument struct {
 	Tools            []string          `json:"tools,omitzero"`
 	Models           []string          `json:"models,omitzero"`
 	Secrets          []string          `json:"secrets,omitzero"`
+	SecretFiles      []string          `json:"secret_files,omitzero"`
 	Egress           []string          `json:"egress,omitzero"`
 	Modes            []product.Mode    `json:"modes,omitzero"`
 	ApprovalAbove    amountDocument    `json:"approval_above,omitzero"`
@@ -60,7 +61,7 @@ func rowFromPolicy(p product.Policy) policyRow {
 			MaxResources: resourcesDocument(p.MaxResources), DefaultResources: resourcesDocument(p.DefaultResources),
 			MaxRunNS: int64(p.MaxRun), MaxQueueNS: int64(p.MaxQueue),
 			DefaultRunNS: int64(p.DefaultRun), DefaultQueueNS: int64(p.DefaultQueue),
-			Tier: string(p.Tier), Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+			Tier: string(p.Tier), Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), SecretFiles: slices.Clone(p.SecretFiles), Egress: slices.Clone(p.Egress),
 			Modes: slices.Clone(p.Modes), ApprovalAbove: amountDocument(p.ApprovalAbove), ApprovalAgents: slices.Clone(p.ApprovalAgents),
 			KeepInputNS: int64(p.KeepInput), KeepOutputNS: int64(p.KeepOutput), KeepLogNS: int64(p.KeepLog), Warm: p.Warm,
 		}),
@@ -79,7 +80,7 @@ func policyFromRow(r policyRow) (product.Policy, error) {
 		MaxResources: product.Resources(d.MaxResources), DefaultResources: product.Resources(d.DefaultResources),
 		MaxRun: time.Duration(d.MaxRunNS), MaxQueue: time.Duration(d.MaxQueueNS),
 		DefaultRun: time.Duration(d.DefaultRunNS), DefaultQueue: time.Duration(d.DefaultQueueNS),
-		Tier: product.Tier(d.Tier), Tools: d.Tools, Models: d.Models, Secrets: d.Secrets, Egress: d.Egress,
+		Tier: product.Tier(d.Tier), Tools: d.Tools, Models: d.Models, Secrets: d.Secrets, SecretFiles: d.SecretFiles, Egress: d.Egress,
 		Modes: d.Modes, ApprovalAbove: money.Amount(d.ApprovalAbove), ApprovalAgents: d.ApprovalAgents,
 		KeepInput: time.Duration(d.KeepInputNS), KeepOutput: time.Duration(d.KeepOutputNS), KeepLog: time.Duration(d.KeepLogNS), Warm: d.Warm,
 		UpdatedBy: r.UpdatedBy, UpdatedAt: r.UpdatedAt.t,

@@ -149,6 +149,7 @@ type (
 		Tools          []string          `json:"tools,omitempty"`
 		Models         []string          `json:"models,omitempty"`
 		Secrets        []string          `json:"secrets,omitempty"`
+		SecretFiles    []string          `json:"secret_files,omitempty"`
 		Egress         []string          `json:"egress,omitempty"`
 		Tier           string            `json:"tier,omitempty"`
 		Mode           string            `json:"mode,omitempty"`
@@ -261,7 +262,7 @@ func documentFromPlan(p *product.Plan) document[planDocument] {
 		RunNS: int64(p.Deadlines.Run), GraceNS: int64(p.Deadlines.Grace),
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
 		PublisherID: string(p.PublisherID), AgentAttempts: p.AgentAttempts,
-		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), SecretFiles: slices.Clone(p.SecretFiles), Egress: slices.Clone(p.Egress),
 		Tier: string(p.Tier), Mode: string(p.Mode), Approval: printable(p.Approval),
 		KeepInputNS: int64(p.Retention.Input), KeepOutputNS: int64(p.Retention.Output), KeepLogNS: int64(p.Retention.Log),
 		Warm:       p.Warm,
@@ -290,7 +291,7 @@ func planFromDocument(d document[planDocument]) *product.Plan {
 		},
 		MaxAttempts: p.MaxAttempts, MaxOutputBytes: p.MaxOutputBytes, MaxLogBytes: p.MaxLogBytes,
 		PublisherID: ids.Org(p.PublisherID), AgentAttempts: p.AgentAttempts,
-		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), Egress: slices.Clone(p.Egress),
+		Tools: slices.Clone(p.Tools), Models: slices.Clone(p.Models), Secrets: slices.Clone(p.Secrets), SecretFiles: slices.Clone(p.SecretFiles), Egress: slices.Clone(p.Egress),
 		Tier: product.Tier(p.Tier), Mode: product.Mode(p.Mode), Approval: p.Approval,
 		Retention: product.Retention{
 			Input: time.Duration(p.KeepInputNS), Output: time.Duration(p.KeepOutputNS), Log: time.Duration(p.KeepLogNS),

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,6 +97,19 @@ func (r *Run) Input(into any) error {
 		return fmt.Errorf("read input: %w", err)
 	}
 	return nil
+}
+
+// Secret is the value of one of the manifest's secret_files.
+func (r *Run) Secret(name string) (string, error) {
+	dir := os.Getenv(agentruntime.EnvSecrets)
+	if dir == "" {
+		return "", fmt.Errorf("read secret %s: the manifest has no secret_files", name)
+	}
+	value, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+	if err != nil {
+		return "", fmt.Errorf("read secret %s: %w", name, err)
+	}
+	return string(value), nil
 }
 
 // Result writes the result to the file AGENT_OUTPUT or, where that is not set, stdout.

@@ -192,3 +192,17 @@ func ExampleMain() {
 		return run.Result(map[string]string{"greeting": "Hello, " + in.Name + "!"})
 	})
 }
+
+func TestSecret(t *testing.T) {
+	run, _ := newRun(t, nil)
+	_, err := run.Secret("KEY")
+	require.ErrorContains(t, err, "secret_files")
+	dir := t.TempDir()
+	t.Setenv(agentruntime.EnvSecrets, dir)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "KEY"), []byte("value"), 0o600))
+	value, err := run.Secret("KEY")
+	require.NoError(t, err)
+	require.Equal(t, "value", value)
+	_, err = run.Secret("OTHER")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

@@ -43,7 +43,7 @@ func (a *attempt) report() (agentruntime.Envelope, agentruntime.ExitCode) {
 func (a *attempt) envelope(v verdict) agentruntime.Envelope {
 	e := agentruntime.Envelope{
 		V: agentruntime.EnvelopeVersion, Run: a.Run, Attempt: a.Attempt,
-		Outcome: v.outcome, Message: v.message,
+		Outcome: v.outcome, Message: a.Redact.Text(v.message),
 		StartedAt: a.end.startedAt.UTC(), FinishedAt: a.end.finishedAt.UTC(),
 		StdoutBytes: a.end.stdoutBytes, StderrBytes: a.end.stderrBytes,
 	}
@@ -94,7 +94,7 @@ func (a *attempt) writeLines(write func() error) error {
 	case err := <-written:
 		return err
 	case <-time.After(a.WriteTimeout):
-		return errors.New("the container's log accepts no output")
+		return errNoOutput
 	}
 }
 

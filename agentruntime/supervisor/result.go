@@ -32,7 +32,7 @@ func (a *attempt) readResult() error {
 		case err != nil:
 			return err
 		default:
-			end.result = body
+			end.result = a.redacted(body)
 		}
 	}
 	// Asked after the result: an agent that could not write one for want of
@@ -42,6 +42,14 @@ func (a *attempt) readResult() error {
 		end.diskOwn = a.DiskLimit == 0 || usesAtLeast(a.WorkDir, a.DiskLimit)
 	}
 	return nil
+}
+
+// redacted is a result without secrets.
+func (a *attempt) redacted(body []byte) []byte {
+	if body == nil {
+		return nil
+	}
+	return a.Redact.JSON(body)
 }
 
 // findResult applies the one rule: the file if it is non-empty, otherwise the

@@ -26,13 +26,14 @@ type stream struct {
 	turn   chan struct{}
 	closed bool
 	count  int64
+	redact *agentruntime.RedactedStream
 	open   bool // the last byte in the log was no newline
 	last   lastLine
 }
 
-func newStream(out io.Writer, maxLine int) *stream {
+func newStream(out io.Writer, maxLine int, redact *agentruntime.RedactedStream) *stream {
 	s := &stream{out: out, done: make(chan struct{}), broken: make(chan error, 1),
-		turn: make(chan struct{}, 1), last: newLastLine(maxLine)}
+		turn: make(chan struct{}, 1), redact: redact, last: newLastLine(maxLine)}
 	return s
 }
 
@@ -76,14 +77,21 @@ func (s *stream) pass(chunk []byte) {
 	// The agent must not be able to write what looks like a frame. The byte is
 	// removed everywhere, not only at the start of lines: where a line starts
 	// is decided by whoever joins stdout and stderr.
-	chunk = remove(chunk, agentruntime.FrameByte)
+	chunk = s.redact.Next(remove(chunk, agentruntime.FrameByte))
+	if s.note(chunk) {
+		// A log that fails loses its text; the agent's work goes on.
+		_, _ = s.out.Write(chunk)
+	}
+}
+
+// note remembers what is about to be written, and reports whether anything is.
+func (s *stream) note(chunk []byte) bool {
 	if len(chunk) == 0 {
-		return
+		return false
 	}
 	s.last.write(chunk)
 	s.open = chunk[len(chunk)-1] != '\n'
-	// A log that fails loses its text; the agent's work goes on.
-	_, _ = s.out.Write(chunk)
+	return true
 }
 
 // drain waits for the pump's end: all writers are dead. A process that escaped
@@ -106,7 +114,19 @@ func (s *stream) close(bound time.Duration) error {
 		s.closed = true
 		<-s.turn
 	case <-timer.C:
-		return errors.New("the container's log accepts no output")
+		return errNoOutput
+	}
+	if rest := s.redact.Rest(); s.note(rest) { // the text ended in what might have been a secret
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			_, _ = s.out.Write(rest)
+		}()
+		select {
+		case <-written:
+		case <-timer.C:
+			return errNoOutput
+		}
 	}
 	select {
 	case err := <-s.broken:
@@ -115,6 +135,8 @@ func (s *stream) close(bound time.Duration) error {
 		return nil
 	}
 }
+
+var errNoOutput = errors.New("the container's log accepts no output")
 
 // endLine ends an unfinished line in the log, so that a frame starts its own.
 func (s *stream) endLine() error {

@@ -30,6 +30,8 @@ type Config struct {
 	// Call is one call of the gateway with the pod's token, an error for every answer
 	// but success. Nil: there is no gateway.
 	Call func(ctx context.Context, method, path string, body []byte) error
+	// Redact keeps secrets out of what the agent prints and returns. Nil: it has none.
+	Redact *agentruntime.Redactor
 	// Proxy is the URL of the proxy through which the agent connects to hosts. Empty: it
 	// connects to none.
 	Proxy string
@@ -97,8 +99,8 @@ func newAttempt(c Config) *attempt {
 		c.diskFull = diskFull
 	}
 	a := &attempt{Config: c}
-	a.stdout = newStream(c.Stdout, c.MaxResult)
-	a.stderr = newStream(c.Stderr, agentruntime.MaxMessageBytes)
+	a.stdout = newStream(c.Stdout, c.MaxResult, c.Redact.Stream())
+	a.stderr = newStream(c.Stderr, agentruntime.MaxMessageBytes, c.Redact.Stream())
 	a.end.startedAt = c.Now()
 	return a
 }
@@ -254,6 +256,9 @@ func (a *attempt) environment() []string {
 	}
 	if a.Gateway != "" {
 		own = append(own, agentruntime.EnvGateway+"="+a.Gateway, agentruntime.EnvTokenFile+"="+a.TokenFile)
+	}
+	if a.SecretFiles {
+		own = append(own, agentruntime.EnvSecrets+"="+agentruntime.SecretsDir)
 	}
 	if a.Proxy != "" {
 		direct := "localhost,127.0.0.1,::1"

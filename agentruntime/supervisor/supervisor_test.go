@@ -244,3 +244,28 @@ func TestEnvironment(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, b.WorkDir, strings.TrimSpace(string(where)))
 }
+
+// Nothing of a secret is in the log, the result, the message or the report.
+func TestSecretsStayInside(t *testing.T) {
+	const secret = "the-secret-value"
+	for name, tt := range map[string]struct{ script, result, message string }{
+		"printed and returned": {`echo "log the-secret-value"; printf 'the-secret' >&2; printf -- '-value' >&2; echo '"is the-secret-value"' > "$AGENT_OUTPUT"`, `"is [redacted]"`, ""},
+		"the last line":        {`printf '"dGhlLXNlY3JldC12YWx1ZQ=="'`, `"[redacted]=="`, ""},
+		"an error":             {`echo "no the-secret-value" >&2; exit 3`, "", "the agent exited with code 3: no [redacted]"},
+		"nearly a secret":      {`printf '"the-secret-val'; printf '"'`, `"the-secret-val"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, tt.script)
+			b.Redact = agentruntime.NewRedactor([]byte(secret + "\n"))
+			envelope, _ := b.run(t, t.Context())
+			require.Equal(t, tt.message, envelope.Message)
+			if tt.result != "" {
+				require.JSONEq(t, tt.result, b.body(t, envelope))
+			}
+			for _, text := range []string{b.stdout.String(), b.stderr.String()} {
+				require.NotContains(t, text, secret)
+				require.NotContains(t, text, "dGhlLXNlY3JldC12YWx1ZQ")
+			}
+		})
+	}
+}

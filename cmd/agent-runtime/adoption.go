@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"agentmarket/agentruntime"
@@ -27,11 +25,10 @@ const (
 func awaitRun(ctx context.Context, l agentruntime.Launch) (agentruntime.Launch, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.Warm)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext}}
-	defer client.CloseIdleConnections()
+	gateway := newGateway(l)
 	heard := time.Now()
 	for {
-		adoption, err := askForRun(ctx, client, l)
+		adoption, err := gateway.adoption(ctx)
 		switch {
 		case err == nil && adoption.Run != "":
 			return take(l, adoption)
@@ -50,18 +47,9 @@ func awaitRun(ctx context.Context, l agentruntime.Launch) (agentruntime.Launch, 
 	}
 }
 
-// askForRun waits for as long as the gateway lets it; the zero Adoption: no run yet.
-func askForRun(ctx context.Context, client *http.Client, l agentruntime.Launch) (a agentruntime.Adoption, err error) {
-	token, err := os.ReadFile(l.TokenFile)
-	if err != nil {
-		return a, fmt.Errorf("read the token: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.Gateway+agentruntime.PathAdoption, http.NoBody)
-	if err != nil {
-		return a, fmt.Errorf("wait for a run: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	answer, err := client.Do(request)
+// adoption waits for as long as the gateway lets it; the zero Adoption: no run yet.
+func (g gateway) adoption(ctx context.Context) (a agentruntime.Adoption, err error) {
+	answer, err := g.do(ctx, http.MethodGet, agentruntime.PathAdoption, nil)
 	if err != nil {
 		return a, fmt.Errorf("wait for a run: %w", err)
 	}

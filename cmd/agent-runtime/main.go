@@ -69,6 +69,10 @@ func run(args []string, stderr io.Writer) agentruntime.ExitCode {
 	if err == nil && launch.Warm > 0 {
 		launch, err = awaitRun(ctx, launch)
 	}
+	var redactor *agentruntime.Redactor
+	if err == nil && launch.SecretFiles {
+		redactor, err = fetchSecrets(ctx, launch, agentruntime.SecretsDir)
+	}
 	proxy := ""
 	if err == nil && launch.Egress {
 		proxy, err = startProxy(launch)
@@ -84,6 +88,7 @@ func run(args []string, stderr io.Writer) agentruntime.ExitCode {
 		Stdout:  os.Stdout,
 		Stderr:  os.Stderr,
 		Call:    callGateway(launch),
+		Redact:  redactor,
 		Proxy:   proxy,
 		Init:    os.Getpid() == 1,
 	}}.Run(ctx)

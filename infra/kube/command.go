@@ -24,6 +24,7 @@ func supervisorCommand(s infra.Sandbox, cfg Config) []string {
 	}
 	if cfg.GatewayURL != "" {
 		launch.Gateway, launch.TokenFile, launch.Egress = cfg.GatewayURL, agentruntime.TokenFile, s.Egress
+		launch.SecretFiles = s.SecretFiles
 	}
 	return append([]string{agentruntime.SupervisorPath}, launch.Args()...)
 }

@@ -34,6 +34,7 @@ const (
 	containerInstall = "install-runtime"
 	inputKey         = agentruntime.InputName
 	volumeToken      = "token"
+	volumeSecrets    = "secrets"
 	volumeInput      = "input"
 )
 

@@ -157,6 +157,9 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 	if cfg.GatewayURL != "" {
 		addToken(&spec)
 	}
+	if s.SecretFiles {
+		addSecrets(&spec)
+	}
 	if s.Sandboxed {
 		spec.RuntimeClassName = &cfg.SandboxRuntimeClass
 	}
@@ -184,6 +187,17 @@ func addToken(spec *corev1.PodSpec) {
 	}})
 	agent := &spec.Containers[0]
 	agent.VolumeMounts = append(agent.VolumeMounts, corev1.VolumeMount{Name: volumeToken, MountPath: agentruntime.TokenDir, ReadOnly: true})
+}
+
+// addSecrets gives the pod a place in memory for secrets, which the supervisor fetches.
+// Kubernetes never has them.
+func addSecrets(spec *corev1.PodSpec) {
+	size := resource.MustParse("1Mi")
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volumeSecrets, VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: &size},
+	}})
+	agent := &spec.Containers[0]
+	agent.VolumeMounts = append(agent.VolumeMounts, corev1.VolumeMount{Name: volumeSecrets, MountPath: agentruntime.SecretsDir})
 }
 
 // avoiding prefers every other node to these. It does not forbid them: in a small

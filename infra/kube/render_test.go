@@ -52,11 +52,11 @@ func TestRenderGolden(t *testing.T) {
 	byCopy.RuntimeByCopy = true
 	gateway := config()
 	gateway.GatewayURL = "http://10.96.0.42:3100"
-	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing(), "gateway": gateway, "egress": gateway} {
+	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing(), "gateway": gateway, "egress": gateway, "secret-files": gateway} {
 		t.Run(name, func(t *testing.T) {
 			s := sandbox()
 			s.Sandboxed = name == "sandboxed"
-			s.Egress = name != "gateway"
+			s.Egress, s.SecretFiles = name == "egress", name == "secret-files"
 			secret, job, err := render(s, cfg)
 			require.NoError(t, err)
 			var got []byte

@@ -41,7 +41,7 @@ var installationTests = []testCase{
 		full := marketplace.Installation{
 			OrgID: m.publisher.ID, AgentID: "agt_other", Channel: "beta", VersionID: "ver_x", Version: "1.2.3",
 			Consented: product.Permissions{
-				Tools: []string{"a", "b"}, Models: []string{"m"}, Secrets: []string{"C"}, Egress: []string{"*.example.com:443"},
+				Tools: []string{"a", "b"}, Models: []string{"m"}, Secrets: []string{"C"}, SecretFiles: []string{"D"}, Egress: []string{"*.example.com:443"},
 				CPUMillis: 2, MemoryMiB: 3, DiskMiB: 5, RunSeconds: 7,
 			},
 			ConsentedAt: after(time.Minute), ConsentedBy: "usr_x", CreatedAt: after(time.Hour), UpdatedAt: after(2 * time.Minute),

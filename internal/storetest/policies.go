@@ -21,8 +21,9 @@ func aPolicy(scope product.PolicyScope) product.Policy {
 		MaxResources:     product.Resources{CPUMillis: 4000, MemoryMiB: 4096, DiskMiB: 1024},
 		DefaultResources: product.Resources{CPUMillis: 500, MemoryMiB: 512, DiskMiB: 256},
 		MaxRun:           time.Hour, MaxQueue: 30 * time.Minute, DefaultRun: time.Minute, DefaultQueue: 2 * time.Minute,
-		Tier: product.TierSandboxed, Tools: []string{"search/*"}, Models: []string{"small-*"}, Secrets: []string{"TOKEN"}, Egress: []string{"*.example.com:443"},
-		Modes: []product.Mode{product.ModeAsync}, ApprovalAbove: money.Of(5_000_000, "USD"), ApprovalAgents: []string{"acme/writer"},
+		Tier: product.TierSandboxed, Tools: []string{"search/*"}, Models: []string{"small-*"}, Secrets: []string{"TOKEN"}, SecretFiles: []string{"KEY"},
+		Egress: []string{"*.example.com:443"},
+		Modes:  []product.Mode{product.ModeAsync}, ApprovalAbove: money.Of(5_000_000, "USD"), ApprovalAgents: []string{"acme/writer"},
 		KeepInput: time.Hour, KeepOutput: 2 * time.Hour, KeepLog: 3 * time.Hour, Warm: 3,
 		UpdatedBy: actor.ID, UpdatedAt: start,
 	}
@@ -51,7 +52,8 @@ var policyTests = []testCase{
 		for _, lists := range []func(*product.Policy){
 			func(*product.Policy) {},
 			func(p *product.Policy) {
-				p.Agents, p.Tools, p.Models, p.Secrets, p.Egress, p.ApprovalAgents = []string{}, []string{}, []string{}, []string{}, []string{}, []string{}
+				p.Agents, p.Tools, p.Models, p.Secrets, p.SecretFiles = []string{}, []string{}, []string{}, []string{}, []string{}
+				p.Egress, p.ApprovalAgents = []string{}, []string{}
 				p.Modes = []product.Mode{}
 			},
 		} {
