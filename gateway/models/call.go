@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -39,6 +40,8 @@ type call struct {
 	upstream Upstream
 	request  request
 	body     []byte // for the upstream
+	secret   string // the key of the upstream
+	own      bool   // the secret is the buyer's
 	key      string // of the reservation
 	reserved money.Amount
 	bound    bound
@@ -71,6 +74,9 @@ func (e *endpoint) complete(w http.ResponseWriter, r *http.Request, s Session) e
 		return refuse("messages", "the model takes text only")
 	}
 	c := &call{e: e, session: s, model: model, upstream: e.catalog.upstreams[model.Upstream], request: asked}
+	if err := c.unlock(r.Context()); err != nil {
+		return err
+	}
 	if err := c.reserve(r.Context()); err != nil {
 		return err
 	}
@@ -81,6 +87,19 @@ func (e *endpoint) complete(w http.ResponseWriter, r *http.Request, s Session) e
 		return c.stream(ctx, end, w)
 	}
 	return c.answer(ctx, w)
+}
+
+// unlock gets the key of the upstream. With a key of the buyer's own the call costs
+// nothing here; one that cannot be read now is no reason to charge for it.
+func (c *call) unlock(ctx context.Context) error {
+	var err error
+	if c.secret, c.own, err = c.upstream.keyFor(ctx, c.session); err != nil {
+		return misconfigured(fmt.Errorf("read key of upstream %s: %w", c.upstream.Name, err))
+	}
+	if c.own {
+		c.model.InputPrice, c.model.OutputPrice = 0, 0
+	}
+	return nil
 }
 
 // reserve takes room for the call, and lowers its output to what that pays for.

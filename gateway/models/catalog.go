@@ -56,9 +56,23 @@ type Upstream struct {
 	// BaseURL is what the paths of the protocol are appended to, as in OpenAI's
 	// clients: https://api.openai.com/v1.
 	BaseURL string
-	// Key returns the key for calls of a session: the operator's, or the buyer's own.
-	// Empty: the upstream wants none. It is asked for each call.
+	// Key returns the operator's key. Empty: the upstream wants none. It is asked for each
+	// call.
 	Key func(context.Context, Session) (string, error)
+	// OwnKey returns the buyer's own key, with which calls cost nothing here: the upstream
+	// bills whoever has it. Empty: the buyer has none. Nil: buyers bring none.
+	OwnKey func(context.Context, Session) (string, error)
+}
+
+// keyFor returns the key for calls of a session, and whether it is the buyer's own.
+func (u Upstream) keyFor(ctx context.Context, s Session) (key string, own bool, err error) {
+	if u.OwnKey != nil {
+		if key, err = u.OwnKey(ctx, s); err != nil || key != "" {
+			return key, true, err
+		}
+	}
+	key, err = u.Key(ctx, s)
+	return key, false, err
 }
 
 // cost is the price of tokens, rounded up to a whole micro-unit once.

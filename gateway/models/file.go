@@ -9,6 +9,10 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"agentmarket/agentruntime"
+	"agentmarket/fault"
+	"agentmarket/ids"
 )
 
 // maxFile and maxKeyFile bound what operators write, in bytes.
@@ -38,6 +42,8 @@ type fileUpstream struct {
 	Name    string `json:"name"`
 	BaseURL string `json:"base_url"`
 	KeyFile string `json:"key_file"`
+	// OrganizationSecret names the secret in which organizations may bring a key.
+	OrganizationSecret string `json:"organization_secret"`
 }
 
 type fileModel struct {
@@ -51,10 +57,13 @@ type fileModel struct {
 	LegacyBound     bool   `json:"legacy_bound"`
 }
 
+// Secret opens a secret of an organization; fault.NotFound: it has none of that name.
+type Secret func(ctx context.Context, org ids.Org, name string) ([]byte, error)
+
 // ReadFile reads a catalog from a YAML file; prices are of a million tokens, in
 // micro-units of the currency. Keys are read from their files for each call, so that
 // they can be replaced; one that cannot be read now is an error now.
-func ReadFile(path, currency string) (Catalog, error) {
+func ReadFile(path, currency string, secret Secret) (Catalog, error) {
 	text, err := readBounded(path, maxFile)
 	if err != nil {
 		return Catalog{}, err
@@ -72,7 +81,14 @@ func ReadFile(path, currency string) (Catalog, error) {
 				return Catalog{}, fmt.Errorf("upstream %s: %w", u.Name, err)
 			}
 		}
-		c.Upstreams = append(c.Upstreams, Upstream{Name: u.Name, BaseURL: u.BaseURL, Key: key})
+		upstream := Upstream{Name: u.Name, BaseURL: u.BaseURL, Key: key}
+		if u.OrganizationSecret != "" {
+			if !agentruntime.ValidSecret(u.OrganizationSecret) {
+				return Catalog{}, fmt.Errorf("upstream %s: organization_secret is no name of a secret", u.Name)
+			}
+			upstream.OwnKey = func(ctx context.Context, s Session) (string, error) { return secret.key(ctx, s.Org, u.OrganizationSecret) }
+		}
+		c.Upstreams = append(c.Upstreams, upstream)
 	}
 	for _, m := range file.Models {
 		c.Models = append(c.Models, Model{
@@ -93,11 +109,35 @@ func readKey(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := strings.TrimSpace(string(text))
-	if key == "" || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
+	key, ok := keyOf(text)
+	if !ok {
 		return "", fmt.Errorf("the key in %s is not one line of printable ASCII characters", path)
 	}
 	return key, nil
+}
+
+// key is the key of an organization; empty: it has none.
+func (s Secret) key(ctx context.Context, org ids.Org, name string) (string, error) {
+	if org == "" { // that would be the operator's
+		return "", nil
+	}
+	text, err := s(ctx, org, name)
+	if fault.Is(err, fault.NotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	key, ok := keyOf(text)
+	if !ok {
+		return "", fmt.Errorf("the secret %s is not one line of printable ASCII characters", name)
+	}
+	return key, nil
+}
+
+func keyOf(text []byte) (key string, ok bool) {
+	key = strings.TrimSpace(string(text))
+	return key, key != "" && !strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 func readBounded(path string, most int64) ([]byte, error) {

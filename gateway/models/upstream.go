@@ -25,10 +25,6 @@ const (
 // send calls the upstream. What it returns has the status 200; close its body. Everything
 // else is a refusal that tells nothing of the upstream's key, address and owner.
 func (c *call) send(ctx context.Context) (*http.Response, error) {
-	key, err := c.upstream.Key(ctx, c.session)
-	if err != nil {
-		return nil, misconfigured(fmt.Errorf("read key of upstream %s: %w", c.upstream.Name, err))
-	}
 	var written atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(i httptrace.WroteRequestInfo) { written.Store(i.Err == nil) }})
 	at := strings.TrimSuffix(c.upstream.BaseURL, "/") + "/chat/completions"
@@ -42,8 +38,8 @@ func (c *call) send(ctx context.Context) (*http.Response, error) {
 		request.Header.Set("Accept", "text/event-stream")
 	}
 	request.Header.Set("User-Agent", "agentmarket")
-	if key != "" {
-		request.Header.Set("Authorization", "Bearer "+key)
+	if c.secret != "" {
+		request.Header.Set("Authorization", "Bearer "+c.secret)
 	}
 	response, err := c.e.Client.Do(request)
 	if err != nil {
@@ -55,7 +51,7 @@ func (c *call) send(ctx context.Context) (*http.Response, error) {
 		return response, nil
 	}
 	defer response.Body.Close() // what is refused costs nothing
-	return nil, c.refused(response, key)
+	return nil, c.refused(response)
 }
 
 func misconfigured(cause error) refusal {
@@ -79,7 +75,7 @@ func (c *call) broken(ctx context.Context, err error) refusal {
 }
 
 // refused translates an answer that is no success.
-func (c *call) refused(response *http.Response, key string) refusal {
+func (c *call) refused(response *http.Response) refusal {
 	status := response.StatusCode
 	cause := fmt.Errorf("upstream %s answers %d", c.upstream.Name, status)
 	switch {
@@ -89,12 +85,15 @@ func (c *call) refused(response *http.Response, key string) refusal {
 	case status >= http.StatusInternalServerError:
 		return refusal{status: http.StatusBadGateway, code: "upstream_failed", message: "the server of the model failed; try again", cause: cause}
 	case status == http.StatusBadRequest || status == http.StatusUnprocessableEntity || status == http.StatusRequestEntityTooLarge:
-		r := c.complaint(response.Body, key)
+		r := c.complaint(response.Body, c.secret)
 		r.status, r.cause = status, cause
 		if status == http.StatusUnprocessableEntity {
 			r.status = http.StatusBadRequest
 		}
 		return r
+	case c.own && (status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusPaymentRequired):
+		return refusal{status: http.StatusBadGateway, code: "own_key_refused",
+			message: "the server of the model refuses the key of the organization whose run it is", cause: cause}
 	default: // the key, the name of the model, the address: an operator's business
 		return misconfigured(cause)
 	}

@@ -315,11 +315,11 @@ func apiServer() string {
 
 // models are those that the gateway has for agents. Models that cost something need money
 // that is held for them.
-func (p *Platform) models() (models.Catalog, error) {
+func (p *Platform) models(secret models.Secret) (models.Catalog, error) {
 	if p.cfg.ModelsFile == "" {
 		return models.Catalog{}, nil
 	}
-	catalog, err := models.ReadFile(p.cfg.ModelsFile, p.cfg.Policy.Currency)
+	catalog, err := models.ReadFile(p.cfg.ModelsFile, p.cfg.Policy.Currency, secret)
 	if err == nil && catalog.Priced() && p.cfg.Policy.ModelBudget.IsZero() {
 		err = errors.New("AGENTMARKET_MODELS_FILE has prices, and AGENTMARKET_MODEL_BUDGET_MICROS is 0: no run could pay them")
 	}
@@ -328,11 +328,12 @@ func (p *Platform) models() (models.Catalog, error) {
 
 // ServeGateway serves the pods of runs until the context ends.
 func (p *Platform) ServeGateway(ctx context.Context) error {
-	catalog, err := p.models()
+	vault, err := secrets.Open(ctx, p.cfg.Secrets)
 	if err != nil {
 		return err
 	}
-	vault, err := secrets.Open(ctx, p.cfg.Secrets)
+	opened := credentials{dir: p.cfg.ToolSecrets, secrets: p.DB.Marketplace(), vault: vault}
+	catalog, err := p.models(opened.Secret)
 	if err != nil {
 		return err
 	}
@@ -358,7 +359,7 @@ func (p *Platform) ServeGateway(ctx context.Context) error {
 			Limits: egress.Limits{Bytes: p.cfg.Egress.RunBytes},
 		},
 		Tools: gateway.Tools{
-			Servers: p.DB.Product(), Approvals: p.DB.Runs(), Secrets: credentials{dir: p.cfg.ToolSecrets, secrets: p.DB.Marketplace(), vault: vault}, Private: p.cfg.PrivateNetworks,
+			Servers: p.DB.Product(), Approvals: p.DB.Runs(), Secrets: opened, Private: p.cfg.PrivateNetworks,
 		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
