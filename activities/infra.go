@@ -24,6 +24,8 @@ type Infra struct {
 	Watch infra.Watch
 	// Reports are what supervisors told the gateway.
 	Reports Reports
+	// Tiers is what the doctor found; nil: nothing.
+	Tiers *product.Tiers
 }
 
 // Reports are what supervisors told the gateway of the ends of attempts, see
@@ -53,6 +55,7 @@ func (a *Infra) CreateJob(ctx context.Context, in AttemptRef) error {
 		return err
 	}
 	sandbox := sandboxFor(run, in.Attempt, input)
+	sandbox.UserNamespace = a.Tiers.Keeps(run.Plan.Tier, infra.CheckUsers)
 	if err := a.Cluster.Create(ctx, sandbox); err != nil {
 		return toTemporal(err)
 	}

@@ -174,6 +174,20 @@ func TestCreateJob(t *testing.T) {
 	require.Empty(t, cmp.Diff(want, c.created))
 	require.Equal(t, map[infra.Ref]time.Time{want[0].Ref: now.Add(time.Minute)}, expected, "its pod")
 
+	// What the agent reads itself, and users of its own where the doctor saw them.
+	reading := running()
+	reading.Plan.Tier, reading.Plan.SecretFiles = product.TierStandard, []string{"KEY"}
+	c = &cluster{}
+	a = anInfra(c, true, reading)
+	a.Tiers = &product.Tiers{}
+	a.Tiers.Learn(product.DoctorReport{Tiers: []product.TierReport{{Tier: product.TierStandard,
+		Findings: []infra.Finding{{Check: infra.CheckUsers, State: infra.Holds}}}}})
+	_, err = execute[any](t, a.CreateJob, first)
+	require.NoError(t, err)
+	with := want[0]
+	with.SecretFiles, with.UserNamespace = true, true
+	require.Empty(t, cmp.Diff([]infra.Sandbox{with}, c.created))
+
 	apart := running()
 	apart.Plan.Tier = product.TierSandboxed
 	c = &cluster{}

@@ -70,6 +70,16 @@ func (e Examination) Broken() (broken []Finding) {
 	return broken
 }
 
+// State is that of a check; empty: nothing was said of it.
+func (e Examination) State(check string) State {
+	for _, f := range e.Findings {
+		if f.Check == check {
+			return f.State
+		}
+	}
+	return ""
+}
+
 // Doctor runs a probe as the agent of a pod like any other, and says what holds in this
 // cluster. Errors are those of Cluster: nothing was found out.
 type Doctor interface {
@@ -204,7 +214,7 @@ func judgeIdentity(p Probed, i agentruntime.ProbedIdentity, say sayFunc) {
 			say(CheckKernel, Broken, "the kernel is that of the node: "+i.Kernel)
 		}
 	}
-	if p.Namespaced {
+	if p.Namespaced { // without one there is nothing to say: it is promised nowhere
 		judge(CheckUsers, i.UserMapped, "the users of the container are those of the node")
 	}
 }

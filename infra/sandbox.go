@@ -43,6 +43,10 @@ type Sandbox struct {
 	// SecretFiles says that the agent reads secrets itself, which the supervisor fetches.
 	SecretFiles bool
 
+	// UserNamespace gives the pod users of its own, which are nobody on the node. It is for
+	// clusters in which the doctor saw that they have them.
+	UserNamespace bool
+
 	// Warm is how many pods are kept ready for later attempts that differ from this one
 	// by run and input only. 0: none, and this attempt has a pod of its own making.
 	Warm int

@@ -108,6 +108,17 @@ func (t *Tiers) Refusal(tier Tier) string {
 	return ""
 }
 
+// Keeps reports whether a check of a tier was seen to hold. What was not examined does not.
+func (t *Tiers) Keeps(tier Tier, check string) bool {
+	if t == nil {
+		return false
+	}
+	r := t.report.Load()
+	return r != nil && slices.ContainsFunc(r.Tiers, func(found TierReport) bool {
+		return found.Tier == tier && slices.ContainsFunc(found.Findings, func(f infra.Finding) bool { return f.Check == check && f.State == infra.Holds })
+	})
+}
+
 // Detail says of each tier that was examined "ok", or why it is refused.
 func (t *Tiers) Detail() map[Tier]string {
 	if t == nil {

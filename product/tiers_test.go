@@ -68,3 +68,16 @@ func TestRefusedTier(t *testing.T) {
 	_, err = Resolve(q)
 	require.NoError(t, err)
 }
+
+func TestKeeps(t *testing.T) {
+	var none *Tiers
+	require.False(t, none.Keeps(TierStandard, infra.CheckUsers))
+	tiers := &Tiers{}
+	require.False(t, tiers.Keeps(TierStandard, infra.CheckUsers))
+	for state, want := range map[infra.State]bool{infra.Holds: true, infra.Broken: false, infra.Unknown: false} {
+		tiers.Learn(DoctorReport{Tiers: []TierReport{found(TierStandard, infra.Holds), {Tier: TierStandard, Findings: []infra.Finding{{Check: infra.CheckUsers, State: state}}}}})
+		require.Equal(t, want, tiers.Keeps(TierStandard, infra.CheckUsers), state)
+		require.False(t, tiers.Keeps(TierSandboxed, infra.CheckUsers))
+		require.True(t, tiers.Keeps(TierStandard, infra.CheckSeccomp))
+	}
+}

@@ -11,8 +11,10 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -42,6 +44,8 @@ type Doctor struct {
 	server  string // the API server; empty: not known
 	// Attack are more addresses to attack, for tests.
 	Attack []agentruntime.ProbeTarget
+
+	probe func(ctx context.Context, sandboxed, namespaced bool) (infra.Examination, error)
 }
 
 var _ infra.Doctor = (*Doctor)(nil)
@@ -49,7 +53,9 @@ var _ infra.Doctor = (*Doctor)(nil)
 // NewDoctor returns the adapter. server is the address of the API server as pods would
 // reach it, HOST:PORT; empty: it is not known.
 func NewDoctor(client kubernetes.Interface, cluster *Cluster, cfg Config, server string) *Doctor {
-	return &Doctor{client: client, cluster: cluster, cfg: cfg, server: server}
+	d := &Doctor{client: client, cluster: cluster, cfg: cfg, server: server}
+	d.probe = d.examinePod
+	return d
 }
 
 // Tiers implements infra.Doctor.
@@ -76,8 +82,8 @@ func (d *Doctor) Fingerprint(ctx context.Context) (string, error) {
 		}
 		namespace = string(found.UID)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "1|%s|%s|%s|%s|%t|%s|%s", version.GitVersion, namespace, d.cfg.RuntimeImage,
-		d.cfg.SandboxRuntimeClass, d.cfg.RuntimeByCopy, d.cfg.GatewayURL, d.cfg.NamespacePer))
+	sum := sha256.Sum256(fmt.Appendf(nil, "2|%s|%s|%s|%s|%t|%s|%s|%t", version.GitVersion, namespace, d.cfg.RuntimeImage,
+		d.cfg.SandboxRuntimeClass, d.cfg.RuntimeByCopy, d.cfg.GatewayURL, d.cfg.NamespacePer, d.namespaced(ctx)))
 	return hex.EncodeToString(sum[:8]), nil
 }
 
@@ -87,9 +93,63 @@ func (d *Doctor) ref(sandboxed bool) infra.Ref {
 	return infra.Ref{Run: ids.New[ids.Run](ids.PrefixRun), Attempt: 1, Org: nobody, Sandboxed: sandboxed}
 }
 
-// Examine implements infra.Doctor.
+// Examine implements infra.Doctor. Where the nodes say that they have user namespaces, it
+// is a pod with one that is examined. If that does not run or has none all the same, runs
+// do without, and the pod without is examined: nobody was promised one.
 func (d *Doctor) Examine(ctx context.Context, sandboxed bool) (infra.Examination, error) {
+	without := ""
+	if !sandboxed && d.namespaced(ctx) {
+		found, err := d.probe(ctx, sandboxed, true)
+		if ctx.Err() != nil {
+			return found, err
+		}
+		if found.State(infra.CheckUsers) == infra.Holds {
+			return found, err
+		}
+		without = "the nodes say that they have user namespaces, and the pod with one was not seen to run"
+		if found.State(infra.CheckUsers) == infra.Broken {
+			without = "the nodes say that they have user namespaces, and the pod got none"
+		}
+	}
+	found, err := d.probe(ctx, sandboxed, false)
+	if without != "" {
+		found.Findings = append(found.Findings, infra.Finding{Check: infra.CheckUsers, State: infra.Unknown, Message: without})
+	}
+	return found, err
+}
+
+// namespaced reports whether all nodes that pods may come to say that their runtime has
+// user namespaces. Who may not read them has none.
+func (d *Doctor) namespaced(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	nodes, err := d.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return false
+	}
+	able := 0
+	for i := range nodes.Items {
+		node := &nodes.Items[i]
+		if slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }) {
+			continue
+		}
+		if !slices.ContainsFunc(node.Status.RuntimeHandlers, hasUserNamespaces) {
+			return false
+		}
+		able++
+	}
+	return able > 0
+}
+
+// hasUserNamespaces is of the runtime handler of pods that name none.
+func hasUserNamespaces(h corev1.NodeRuntimeHandler) bool {
+	return h.Name == "" && h.Features != nil && h.Features.UserNamespaces != nil && *h.Features.UserNamespaces
+}
+
+// examinePod examines one pod.
+func (d *Doctor) examinePod(ctx context.Context, sandboxed, namespaced bool) (infra.Examination, error) {
 	s := d.sandbox(sandboxed, d.targets(ctx))
+	s.UserNamespace = namespaced
 	ctx, cancel := context.WithTimeout(ctx, probeStart+probeRun+time.Minute)
 	defer cancel()
 	defer func() {
@@ -100,7 +160,7 @@ func (d *Doctor) Examine(ctx context.Context, sandboxed bool) (infra.Examination
 	if err := d.cluster.Create(ctx, s); err != nil {
 		return infra.Examination{}, fmt.Errorf("create probe: %w", err)
 	}
-	probed := infra.Probed{Sandboxed: sandboxed, Gateway: d.cfg.GatewayURL != ""}
+	probed := infra.Probed{Sandboxed: sandboxed, Namespaced: namespaced, Gateway: d.cfg.GatewayURL != ""}
 	tick := time.NewTicker(probeLook)
 	defer tick.Stop()
 	for {

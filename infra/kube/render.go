@@ -44,10 +44,12 @@ func render(s infra.Sandbox, cfg Config) (*corev1.Secret, *batchv1.Job, error) {
 	}
 	secret := renderInput(s, cfg)
 	job := renderJob(s, cfg)
+	spec := job.Spec
+	spec.Template.Spec.HostUsers = nil // the doctor may have found it out meanwhile
 	content, err := json.Marshal(struct {
 		Spec  batchv1.JobSpec
 		Input []byte
-	}{job.Spec, s.Input})
+	}{spec, s.Input})
 	if err != nil {
 		return nil, nil, fmt.Errorf("hash job %s: %w", s.Name(), err)
 	}
@@ -159,6 +161,9 @@ func renderPod(s infra.Sandbox, cfg Config, life time.Duration) corev1.PodSpec {
 	}
 	if s.SecretFiles {
 		addSecrets(&spec)
+	}
+	if s.UserNamespace {
+		spec.HostUsers = new(false)
 	}
 	if s.Sandboxed {
 		spec.RuntimeClassName = &cfg.SandboxRuntimeClass

@@ -52,11 +52,11 @@ func TestRenderGolden(t *testing.T) {
 	byCopy.RuntimeByCopy = true
 	gateway := config()
 	gateway.GatewayURL = "http://10.96.0.42:3100"
-	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing(), "gateway": gateway, "egress": gateway, "secret-files": gateway} {
+	for name, cfg := range map[string]Config{"image-volume": config(), "copy": byCopy, "sandboxed": sandboxing(), "gateway": gateway, "egress": gateway, "secret-files": gateway, "user-namespace": config()} {
 		t.Run(name, func(t *testing.T) {
 			s := sandbox()
 			s.Sandboxed = name == "sandboxed"
-			s.Egress, s.SecretFiles = name == "egress", name == "secret-files"
+			s.Egress, s.SecretFiles, s.UserNamespace = name == "egress", name == "secret-files", name == "user-namespace"
 			secret, job, err := render(s, cfg)
 			require.NoError(t, err)
 			var got []byte
@@ -127,7 +127,7 @@ func TestPodsAreHardenedBeyondTheStandard(t *testing.T) {
 		require.Empty(t, pod.ServiceAccountName)
 		require.Equal(t, corev1.DNSNone, pod.DNSPolicy)
 		require.Equal(t, corev1.RestartPolicyNever, pod.RestartPolicy)
-		require.Nil(t, pod.HostUsers, "with user namespaces the standard stops checking runAsNonRoot")
+		require.Nil(t, pod.HostUsers, "where nobody saw that nodes can")
 		require.NotNil(t, pod.ActiveDeadlineSeconds)
 		for _, c := range append(pod.InitContainers, pod.Containers...) {
 			require.True(t, *c.SecurityContext.ReadOnlyRootFilesystem, c.Name)

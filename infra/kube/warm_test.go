@@ -81,6 +81,7 @@ func TestWarmKeyIsOfWhatRunsShare(t *testing.T) {
 		"memory":       func(s *infra.Sandbox) { s.MemoryMiB++ },
 		"deadline":     func(s *infra.Sandbox) { s.RunTimeout++; s.RunTimeout += time.Second },
 		"egress":       func(s *infra.Sandbox) { s.Egress = !s.Egress },
+		"users":        func(s *infra.Sandbox) { s.UserNamespace = !s.UserNamespace },
 		"secret files": func(s *infra.Sandbox) { s.SecretFiles = !s.SecretFiles },
 	} {
 		require.NotEqual(t, same, keyOf(change), name)

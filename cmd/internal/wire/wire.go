@@ -248,7 +248,7 @@ func (p *Platform) RunWorker(ctx context.Context) error {
 			Runs: runs, Queue: p.DB.Product(), Engine: p.conductor, Inventory: inventory, Cluster: cluster,
 			Product: settling, KeepFinished: p.cfg.Kube.KeepFinishedJobs, Margin: 2 * p.cfg.Reconcile, Found: numbers.Found, Now: time.Now,
 		},
-		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Reports: runs, Now: time.Now, Watch: watcher},
+		Infra: &activities.Infra{Cluster: cluster, Runs: runs, Reports: runs, Now: time.Now, Watch: watcher, Tiers: p.cfg.Limits.Tiers},
 		AgentRuntime: &activities.AgentRuntime{
 			Cluster: cluster, Watch: watcher, Runs: runs, Agents: agents, Blobs: p.blobs, Sessions: runs, Now: time.Now,
 		},
