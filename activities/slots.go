@@ -122,10 +122,13 @@ func (p *Product) admit(ctx context.Context, id ids.Run, now time.Time,
 }
 
 // denial is why a run that was planned before may not begin: a policy was tightened
-// while it waited. nil: it may.
+// while it waited, or the doctor found its tier broken. nil: it may.
 func (p *Product) denial(ctx context.Context, run product.Run, version product.Version) error {
 	if run.Plan == nil {
 		return nil
+	}
+	if refusal := p.Limits.Tiers.Refusal(run.Plan.Tier); refusal != "" {
+		return fault.Newf(fault.Forbidden, string(product.ReasonPolicyDenied), "the %s tier is refused: %s", run.Plan.Tier, refusal)
 	}
 	policies, err := p.policies(ctx, run, version)
 	if err != nil || len(policies) == 0 {

@@ -9,6 +9,7 @@ import (
 
 	"agentmarket/fault"
 	"agentmarket/ids"
+	"agentmarket/infra"
 	"agentmarket/product"
 )
 
@@ -111,6 +112,19 @@ func TestAcquireSlotDeniesARunThatWouldWait(t *testing.T) {
 	got, err := p.AcquireSlot(t.Context(), first)
 	require.NoError(t, err)
 	require.Equal(t, "policy_denied", got.DeniedCode)
+}
+
+// What the doctor finds while a run waits counts, too.
+func TestAcquireSlotInARefusedTier(t *testing.T) {
+	p, store, m, _ := aCrowd(plannedRun())
+	p.Limits.Tiers = &product.Tiers{}
+	p.Limits.Tiers.Learn(product.DoctorReport{Tiers: []product.TierReport{{Tier: store.byID[runID].Plan.Tier,
+		Findings: []infra.Finding{{Check: infra.CheckSeccomp, State: infra.Broken}}}}})
+	got, err := p.AcquireSlot(t.Context(), first)
+	require.NoError(t, err)
+	require.Equal(t, "policy_denied", got.DeniedCode)
+	require.Contains(t, got.DeniedMessage, "seccomp")
+	require.Empty(t, m.held)
 }
 
 func TestAcquireSlotWithoutAnswerOfThePolicies(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -97,6 +98,11 @@ func (d *Doctor) ref(sandboxed bool) infra.Ref {
 // is a pod with one that is examined. If that does not run or has none all the same, runs
 // do without, and the pod without is examined: nobody was promised one.
 func (d *Doctor) Examine(ctx context.Context, sandboxed bool) (infra.Examination, error) {
+	if sandboxed && !d.hasClass(ctx) {
+		return infra.Examination{Sandboxed: true, Findings: []infra.Finding{{
+			Check: infra.CheckProbe, State: infra.Broken, Message: "there is no RuntimeClass " + d.cfg.SandboxRuntimeClass,
+		}}}, nil
+	}
 	without := ""
 	if !sandboxed && d.namespaced(ctx) {
 		found, err := d.probe(ctx, sandboxed, true)
@@ -116,6 +122,15 @@ func (d *Doctor) Examine(ctx context.Context, sandboxed bool) (infra.Examination
 		found.Findings = append(found.Findings, infra.Finding{Check: infra.CheckUsers, State: infra.Unknown, Message: without})
 	}
 	return found, err
+}
+
+// hasClass is false where the API server says that the RuntimeClass is not there. Who may
+// not ask tries it.
+func (d *Doctor) hasClass(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := d.client.NodeV1().RuntimeClasses().Get(ctx, d.cfg.SandboxRuntimeClass, metav1.GetOptions{})
+	return !apierrors.IsNotFound(err)
 }
 
 // namespaced reports whether all nodes that pods may come to say that their runtime has

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -116,10 +117,10 @@ func TestExamineUserNamespace(t *testing.T) {
 		"a kernel of its own":     {true, true, plain, "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Status: corev1.NodeStatus{
+			client := fake.NewClientset(&nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "gvisor"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Status: corev1.NodeStatus{
 				RuntimeHandlers: []corev1.NodeRuntimeHandler{{Features: &corev1.NodeRuntimeHandlerFeatures{UserNamespaces: new(tt.able)}}},
 			}})
-			d, probes := NewDoctor(client, nil, Config{}.WithDefaults(), ""), 0
+			d, probes := NewDoctor(client, nil, sandboxing(), ""), 0
 			d.probe = func(_ context.Context, sandboxed, namespaced bool) (infra.Examination, error) {
 				probes++
 				require.Equal(t, tt.sandboxed, sandboxed)
@@ -136,4 +137,28 @@ func TestExamineUserNamespace(t *testing.T) {
 			require.Equal(t, tt.probes, probes)
 		})
 	}
+}
+
+// TestExamineWithoutRuntimeClass: the tier is refused, not only unknown. Who may not ask
+// whether there is one tries.
+func TestExamineWithoutRuntimeClass(t *testing.T) {
+	client := fake.NewClientset()
+	d, probes := NewDoctor(client, nil, sandboxing(), ""), 0
+	d.probe = func(context.Context, bool, bool) (infra.Examination, error) {
+		probes++
+		return infra.Examination{}, nil
+	}
+	got, err := d.Examine(t.Context(), true)
+	require.NoError(t, err)
+	require.Len(t, got.Broken(), 1)
+	require.Contains(t, got.Broken()[0].Message, "gvisor")
+	require.Zero(t, probes)
+
+	client.PrependReactor("get", "runtimeclasses", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(nodev1.Resource("runtimeclasses"), "gvisor", nil)
+	})
+	got, err = d.Examine(t.Context(), true)
+	require.NoError(t, err)
+	require.Empty(t, got.Broken())
+	require.Equal(t, 1, probes)
 }
