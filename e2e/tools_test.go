@@ -19,11 +19,17 @@ import (
 // desk is a server of tools, each of which answers with its name; it wants a credential.
 func desk(t *testing.T, credential string, names ...string) (url string) {
 	t.Helper()
+	return toolServer(t, credential, func(name string) string { return "this is " + name }, names...)
+}
+
+// toolServer is a server of tools that wants a credential.
+func toolServer(t *testing.T, credential string, answer func(tool string) string, names ...string) (url string) {
+	t.Helper()
 	s := mcp.NewServer(&mcp.Implementation{Name: "desk", Version: "1"}, nil)
 	for _, name := range names {
 		s.AddTool(&mcp.Tool{Name: name, InputSchema: json.RawMessage(`{"type":"object"}`)},
 			func(context.Context, *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "this is " + name}}}, nil
+				return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: answer(name)}}}, nil
 			})
 	}
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: true})
