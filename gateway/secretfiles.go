@@ -114,18 +114,25 @@ func (r *redactors) put(key sessionKey, made *agentruntime.Redactor, now time.Ti
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(key)
-	for other, kept := range r.kept {
-		if now.Sub(r.sweptAt) > redactorLife && now.After(kept.until) || made != nil && kept.redactor != nil && r.some >= maxRedactors {
-			r.forget(other) // the next call makes it again
-		}
-	}
 	if now.Sub(r.sweptAt) > redactorLife {
 		r.sweptAt = now
+		r.forgetWhere(func(k keptRedactor) bool { return now.After(k.until) })
 	}
 	if made != nil {
+		if r.some >= maxRedactors {
+			r.forgetWhere(func(k keptRedactor) bool { return k.redactor != nil }) // the next call makes it again
+		}
 		r.some++
 	}
 	r.kept[key] = keptRedactor{made, now.Add(redactorLife)}
+}
+
+func (r *redactors) forgetWhere(due func(keptRedactor) bool) {
+	for key, kept := range r.kept {
+		if due(kept) {
+			r.forget(key)
+		}
+	}
 }
 
 func (r *redactors) forget(key sessionKey) {

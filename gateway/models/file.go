@@ -86,7 +86,9 @@ func ReadFile(path, currency string, secret Secret) (Catalog, error) {
 			if !agentruntime.ValidSecret(u.OrganizationSecret) {
 				return Catalog{}, fmt.Errorf("upstream %s: organization_secret is no name of a secret", u.Name)
 			}
-			upstream.OwnKey = func(ctx context.Context, s Session) (string, error) { return secret.key(ctx, s.Org, u.OrganizationSecret) }
+			upstream.OwnKey = func(ctx context.Context, s Session) (string, error) {
+				return secret.key(ctx, s.Org, u.OrganizationSecret)
+			}
 		}
 		c.Upstreams = append(c.Upstreams, upstream)
 	}
