@@ -46,6 +46,64 @@ func CheckSecret(name, value string) error {
 	return nil
 }
 
+// Sealer opens values, and seals them with the key of today, see package secrets.
+type Sealer interface {
+	Seal(value []byte, place string) ([]byte, error)
+	Open(sealed []byte, place string) ([]byte, error)
+	// Stale reports whether a value was sealed with another key.
+	Stale(sealed []byte) bool
+}
+
+// resealBatch is how many secrets are read at once.
+const resealBatch = 200
+
+// Reseal seals anew what an older key has sealed, and returns how many values that were.
+// It may be broken off and called again, and while secrets are written. A value that does
+// not open ends it with an error.
+func Reseal(ctx context.Context, store SecretStore, sealer Sealer) (resealed int, err error) {
+	err = eachStale(ctx, store, sealer, func(s Secret) error {
+		value, err := sealer.Open(s.Sealed, s.Place())
+		if err != nil {
+			return err
+		}
+		sealed, err := sealer.Seal(value, s.Place())
+		if err != nil {
+			return err
+		}
+		done, err := store.ResealSecret(ctx, s, sealed)
+		if done {
+			resealed++
+		}
+		return err
+	})
+	return resealed, err
+}
+
+// Stale counts what an older key has sealed.
+func Stale(ctx context.Context, store SecretStore, sealer Sealer) (stale int, err error) {
+	err = eachStale(ctx, store, sealer, func(Secret) error { stale++; return nil })
+	return stale, err
+}
+
+func eachStale(ctx context.Context, store SecretStore, sealer Sealer, do func(Secret) error) error {
+	var last Secret
+	for {
+		batch, err := store.SealedSecrets(ctx, last, resealBatch)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for _, s := range batch {
+			if !sealer.Stale(s.Sealed) {
+				continue
+			}
+			if err := do(s); err != nil {
+				return err
+			}
+		}
+		last = batch[len(batch)-1]
+	}
+}
+
 // MissingSecrets are those of some names that an organization does not have.
 func MissingSecrets(have []Secret, want []string) (missing []string) {
 	for _, name := range want {
@@ -65,5 +123,11 @@ type SecretStore interface {
 	Secrets(ctx context.Context, org ids.Org) ([]Secret, error)
 	// Secret loads one with its sealed value; fault.NotFound, secret_not_found.
 	Secret(ctx context.Context, org ids.Org, name string) (Secret, error)
+	// SealedSecrets lists secrets of all organizations with their sealed values, by
+	// organization and name, from after one on; the zero Secret: from the first.
+	SealedSecrets(ctx context.Context, after Secret, limit int) ([]Secret, error)
+	// ResealSecret replaces how the value of a secret is sealed, and nothing else. False: it
+	// has another value by now, or is gone.
+	ResealSecret(ctx context.Context, s Secret, sealed []byte) (bool, error)
 	DeleteSecret(ctx context.Context, by audit.Actor, org ids.Org, name string, now time.Time) error
 }

@@ -3,6 +3,7 @@ package secrets
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,10 @@ type Config struct {
 }
 
 // Vault seals and opens values. The nil Vault has no keys.
-type Vault struct{ cipher tink.AEAD }
+type Vault struct {
+	cipher  tink.AEAD
+	primary uint32 // the key that seals
+}
 
 // Open reads the keys. Without any the vault is nil.
 func Open(ctx context.Context, c Config) (*Vault, error) {
@@ -49,7 +53,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyset of %s: %w", c.File, err)
 	}
-	return &Vault{cipher}, nil
+	return &Vault{cipher, handle.KeysetInfo().GetPrimaryKeyId()}, nil
 }
 
 // Seal encrypts a value for a place, which names its kind and its row.
@@ -71,6 +75,12 @@ func (v *Vault) Open(sealed []byte, place string) ([]byte, error) {
 		return nil, fault.Newf(fault.Internal, "", "the secret of %s does not open: it was sealed with another key, or for another place", place)
 	}
 	return value, nil
+}
+
+// Stale reports whether a value was sealed with another key than the one that seals now.
+// Tink begins what it seals with a 1 and the number of the key.
+func (v *Vault) Stale(sealed []byte) bool {
+	return v != nil && (len(sealed) < 5 || sealed[0] != 1 || binary.BigEndian.Uint32(sealed[1:]) != v.primary)
 }
 
 func notConfigured() error {
@@ -113,6 +123,34 @@ func Rotate(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	return c.replace(ctx, handle)
+}
+
+// Prune removes all keys but the one that seals. What others have sealed does not open any
+// more.
+func Prune(ctx context.Context, c Config) error {
+	handle, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	info := handle.KeysetInfo()
+	manager := keyset.NewManagerFromHandle(handle)
+	for _, key := range info.GetKeyInfo() {
+		if key.GetKeyId() == info.GetPrimaryKeyId() {
+			continue
+		}
+		if err := manager.Delete(key.GetKeyId()); err != nil {
+			return err
+		}
+	}
+	if handle, err = manager.Handle(); err != nil {
+		return err
+	}
+	return c.replace(ctx, handle)
+}
+
+// replace writes a keyset in the place of the one that is there.
+func (c Config) replace(ctx context.Context, handle *keyset.Handle) error {
 	text, err := c.encode(ctx, handle)
 	if err != nil {
 		return err

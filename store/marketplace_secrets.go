@@ -102,6 +102,32 @@ func (s *Marketplace) Secret(ctx context.Context, org ids.Org, name string) (mar
 	return secretFromRow(row), nil
 }
 
+// SealedSecrets implements marketplace.SecretStore.
+func (s *Marketplace) SealedSecrets(ctx context.Context, after marketplace.Secret, limit int) ([]marketplace.Secret, error) {
+	var rows []secretRow
+	err := s.db.read.WithContext(ctx).Where("(org_id, name) > (?, ?)", after.OrgID, after.Name).
+		Order("org_id, name").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, s.db.interpret(err, "list secrets")
+	}
+	secrets := make([]marketplace.Secret, len(rows))
+	for i, row := range rows {
+		secrets[i] = secretFromRow(row)
+	}
+	return secrets, nil
+}
+
+// ResealSecret implements marketplace.SecretStore.
+func (s *Marketplace) ResealSecret(ctx context.Context, secret marketplace.Secret, sealed []byte) (done bool, err error) {
+	err = s.db.change(ctx, "reseal secret "+secret.Name, func(tx *gorm.DB) error {
+		result := tx.Model(&secretRow{}).Where("org_id = ? AND name = ? AND version = ?", secret.OrgID, secret.Name, secret.Version).
+			UpdateColumn("sealed", sealed)
+		done = result.RowsAffected > 0
+		return result.Error
+	})
+	return done, err
+}
+
 // DeleteSecret implements marketplace.SecretStore.
 func (s *Marketplace) DeleteSecret(ctx context.Context, by audit.Actor, org ids.Org, name string, now time.Time) error {
 	return s.db.change(ctx, "delete secret "+name, func(tx *gorm.DB) error {

@@ -29,6 +29,8 @@ commands
   gateway            serve the pods of runs
   secrets create     write a keyset for secrets to AGENTMARKET_SECRETS_KEYSET_FILE
   secrets rotate     add a key to it, which seals from then on
+  secrets reencrypt  seal with that key what older ones have sealed
+  secrets prune      remove the older keys, if nothing needs them any more
   org create NAME    make an organization, print its first API key
   org key NAME       print a new API key of an owner, for an organization without one
   operator key NAME  print a new API key of an operator of the platform; NAME is for people

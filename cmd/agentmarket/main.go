@@ -28,6 +28,7 @@ import (
 	_ "gocloud.dev/blob/s3blob"   // s3:// blob stores
 
 	"agentmarket/cmd/internal/wire"
+	"agentmarket/marketplace"
 )
 
 // version is set by the linker.
@@ -62,7 +63,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if len(args) == 2 && args[0] == "secrets" {
-		return manageKeyset(ctx, args[1], cfg.Secrets)
+		return manageKeyset(ctx, args[1], cfg.Secrets, func() (marketplace.SecretStore, func(), error) {
+			platform, err := wire.Open(ctx, cfg, log)
+			if err != nil {
+				return nil, nil, err
+			}
+			return platform.DB.Marketplace(), platform.Close, nil
+		}, stdout)
 	}
 	cfg.Version = version
 	platform, err := wire.Open(ctx, cfg, log)

@@ -47,6 +47,45 @@ var secretTests = []testCase{
 		_, err = s.Marketplace.Secret(t.Context(), m.buyer.ID, "TOKEN")
 		requireFault(t, err, fault.NotFound, "secret_not_found")
 	}},
+	{"secrets of all are sealed anew, a page at a time", func(t *testing.T, s Stores) {
+		m := newMarket(t, s)
+		for _, secret := range []marketplace.Secret{
+			{OrgID: m.buyer.ID, Name: "A"}, {OrgID: m.buyer.ID, Name: "B"}, {OrgID: m.publisher.ID, Name: "A"},
+		} {
+			secret.Sealed, secret.UpdatedAt = []byte("old"), start
+			_, err := s.Marketplace.PutSecret(t.Context(), actor, secret)
+			require.NoError(t, err)
+		}
+		var all []marketplace.Secret
+		for last := (marketplace.Secret{}); ; last = all[len(all)-1] {
+			page, err := s.Marketplace.SealedSecrets(t.Context(), last, 2)
+			require.NoError(t, err)
+			if all = append(all, page...); len(page) == 0 {
+				break
+			}
+		}
+		require.Len(t, all, 3)
+		done, err := s.Marketplace.ResealSecret(t.Context(), all[0], []byte("new"))
+		require.NoError(t, err)
+		require.True(t, done)
+		want := all[0]
+		want.Sealed = []byte("new")
+		got, err := s.Marketplace.Secret(t.Context(), want.OrgID, want.Name)
+		require.NoError(t, err)
+		requireSame(t, want, got)
+
+		// Whoever wrote a new value meanwhile keeps it.
+		next := all[1]
+		next.Sealed = []byte("newer")
+		_, err = s.Marketplace.PutSecret(t.Context(), actor, next)
+		require.NoError(t, err)
+		done, err = s.Marketplace.ResealSecret(t.Context(), all[1], []byte("new"))
+		require.NoError(t, err)
+		require.False(t, done)
+		got, err = s.Marketplace.Secret(t.Context(), next.OrgID, next.Name)
+		require.NoError(t, err)
+		require.Equal(t, []byte("newer"), got.Sealed)
+	}},
 	{"an organization has so many", func(t *testing.T, s Stores) {
 		m := newMarket(t, s)
 		errs := make([]error, marketplace.MaxSecrets+5)
@@ -71,7 +110,11 @@ func fillSecrets(t *testing.T, s Stores, n int, org marketplace.Organization) {
 	}
 	_, err := s.Marketplace.Secrets(ctx, org.ID)
 	require.NoError(t, err)
-	_, err = s.Marketplace.Secret(ctx, org.ID, "S0")
+	secret, err := s.Marketplace.Secret(ctx, org.ID, "S0")
+	require.NoError(t, err)
+	_, err = s.Marketplace.SealedSecrets(ctx, marketplace.Secret{}, 10)
+	require.NoError(t, err)
+	_, err = s.Marketplace.ResealSecret(ctx, secret, []byte{2})
 	require.NoError(t, err)
 	require.NoError(t, s.Marketplace.DeleteSecret(ctx, actor, org.ID, "S0", start))
 }
