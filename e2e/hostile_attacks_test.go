@@ -86,6 +86,8 @@ func onTheGateway(at targets) []*attack {
 		one("asks for another run", "asks-run", `call GET /v1/runs/`+at.otherRun, 404, "a run sees its children only"),
 		one("takes an artifact of another run", "takes-artifact", `call GET /v1/runs/`+at.otherRun+`/artifacts/report.md`, 404, "the gateway has no such call"),
 		one("reads its own artifacts back", "reads-artifact", `call GET /v1/artifacts/report.md`, 404, "artifacts are written only"),
+		{does: "asks for secrets that nobody granted", agent: "asks-secrets", reason: ok, output: `"none"`, held: "the plan says which, and a run has one plan",
+			script: `call GET /v1/secret-files | grep -q '"files":\[\]' && echo '"none"' || echo '"some"'`},
 		{does: "shows the token of a run that has ended", agent: "old-token", reason: ok, output: "401", held: "tokens are those of pods that exist",
 			script: `echo ` + at.otherToken + ` > /tmp/token; AGENT_TOKEN_FILE=/tmp/token; sleep 3; call GET /v1/input > /tmp/said; sed -n 1p /tmp/said | sed 's/409/401/'`},
 		{does: "changes a letter of its token", agent: "forged-token", reason: ok, output: "401", held: "the cluster's signature",
