@@ -6,8 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Redacted stands where a secret was.
@@ -41,9 +46,9 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 		if len(value) < MinRedacted {
 			continue
 		}
-		escaped, _ := json.Marshal(string(value)) // a string has its JSON
-		texts = append(texts, value, escaped[1:len(escaped)-1], []byte(hex.EncodeToString(value)),
-			[]byte(url.QueryEscape(string(value))), []byte(url.PathEscape(string(value))))
+		digits := hex.EncodeToString(value)
+		texts = append(texts, value, []byte(digits), []byte(strings.ToUpper(digits)))
+		texts = append(append(texts, inJSON(string(value))...), inURLs(string(value))...)
 		for _, v := range [][]byte{value, secret} { // which base64 does not end alike
 			texts = append(texts, []byte(base64.RawStdEncoding.EncodeToString(v)), []byte(base64.RawURLEncoding.EncodeToString(v)))
 		}
@@ -57,6 +62,49 @@ func NewRedactor(secrets ...[]byte) *Redactor {
 		r.forms = append(r.forms, newForm(text))
 	}
 	return r
+}
+
+// inJSON are the ways in which encoders write a text between the quotes.
+func inJSON(text string) (forms [][]byte) {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text)      // a string has its JSON
+	safe, _ := json.Marshal(text) // as Go writes it
+	for _, form := range [][]byte{bytes.TrimSpace(plain.Bytes()), safe} {
+		form = form[1 : len(form)-1]
+		forms = append(forms, form, bytes.ReplaceAll(form, []byte("/"), []byte(`\/`)), asciiJSON(form))
+	}
+	return forms
+}
+
+// asciiJSON escapes what is not ASCII, as Python does.
+func asciiJSON(text []byte) []byte {
+	var form []byte
+	for _, c := range string(text) {
+		switch {
+		case c < utf8.RuneSelf:
+			form = append(form, byte(c))
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			form = fmt.Appendf(form, `\u%04x\u%04x`, high, low)
+		default:
+			form = fmt.Appendf(form, `\u%04x`, c)
+		}
+	}
+	return form
+}
+
+var percents = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+// inURLs are the ways in which a text stands in URLs: with + or %20, the slash escaped or
+// not, and digits of either case.
+func inURLs(text string) (forms [][]byte) {
+	strict := strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
+	for _, form := range []string{url.QueryEscape(text), url.PathEscape(text), strict, strings.ReplaceAll(strict, "%2F", "/")} {
+		forms = append(forms, []byte(form), percents.ReplaceAllFunc([]byte(form), bytes.ToLower))
+	}
+	return forms
 }
 
 func newForm(text []byte) form {

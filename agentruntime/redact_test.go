@@ -27,6 +27,14 @@ func TestRedactor(t *testing.T) {
 	} {
 		require.Equal(t, test[1], r.Text(test[0]), name)
 	}
+	odd := agentruntime.NewRedactor([]byte(`k/<"ä😀+ z`))
+	for name, text := range map[string]string{
+		"Go's JSON": `k/\u003c\"ä😀+ z`, "plain JSON": `k/<\"ä😀+ z`, "Python's JSON": `k/<\"\u00e4\ud83d\ude00+ z`, "PHP's JSON": `k\/<\"ä😀+ z`,
+		"query": "k%2F%3C%22%C3%A4%F0%9F%98%80%2B+z", "lower case": "k%2f%3c%22%c3%a4%f0%9f%98%80%2b+z", "Python's quote": "k/%3C%22%C3%A4%F0%9F%98%80%2B%20z",
+		"component": "k%2F%3C%22%C3%A4%F0%9F%98%80%2B%20z", "hex": "6B2F3C22C3A4F09F98802B207A",
+	} {
+		require.Equal(t, "a [redacted] b", odd.Text("a "+text+" b"), name)
+	}
 	require.Equal(t, `{"n":"[redacted]"}`, string(r.JSON([]byte(`{"n":"87654321"}`))))
 	require.Equal(t, `"[redacted]"`, string(r.JSON([]byte(`{"n":87654321}`))))
 	require.Equal(t, `{"n": 1`, string(r.JSON([]byte(`{"n": 1`))), "what was no JSON before")

@@ -9,6 +9,6 @@ time=${1:-1m} failed=0
 while IFS=: read -r file _ line; do
 	target=${line#func } target=${target%%(*}
 	echo "fuzz: $target in $(dirname "$file") for $time" >&2
-	CGO_ENABLED=0 go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")" || failed=1
+	CGO_ENABLED=0 go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "./$(dirname "$file")" || failed=1
 done < <(git grep -nE '^func Fuzz[A-Za-z]*\(' -- '*_test.go')
 exit "$failed"

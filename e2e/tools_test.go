@@ -94,3 +94,39 @@ func TestToolsAndABudget(t *testing.T) {
 	require.Equal(t, wallet-run.cost(), available)
 	m.requireBooks(t)
 }
+
+// TestToolApproval: a call that a person has to agree to waits for one, as does the run,
+// and is made once; a program's key is none.
+func TestToolApproval(t *testing.T) {
+	beside(t)
+	m := startMarket(t)
+	m.operator.must(t, http.MethodPut, "/v1/platform/tool-servers/desk", map[string]any{
+		"url": desk(t, "", "pay"), "approve_tools": []string{"pay"},
+	}, nil)
+	m.offer(t, "pays", strings.NewReplacer("nc -w 10", "nc -w 60", "sleep 9", "sleep 59").Replace(sh)+calls+`printf '"%s"' "$(tool pay)"`,
+		map[string]any{"tools": []string{"desk/pay"}}, map[string]any{"model": "per_run", "per_run_micros": 50_000})
+	m.order(t, "pays", "usage")
+	var invited, joined struct{ Token string }
+	m.buyer.must(t, http.MethodPost, "/v1/organizations/globex/invitations", map[string]any{"email": "ada@example.com", "role": "admin"}, &invited)
+	m.buyer.must(t, http.MethodPost, "/v1/invitations/accept", map[string]any{"token": invited.Token, "name": "Ada"}, &joined)
+	ada := m.as(joined.Token)
+
+	run := m.buyer.startRun(t, "pays", map[string]any{})
+	m.buyer.until(t, run.ID, time.Minute, "the agent waits for a person", func(r runView) bool { return r.Status == "waiting_input" || r.ended() })
+	var asked struct {
+		Items []struct {
+			ID, Tool, Status string
+		}
+	}
+	ada.must(t, http.MethodGet, "/v1/runs/"+run.ID+"/tool-approvals", nil, &asked)
+	require.Len(t, asked.Items, 1)
+	require.Equal(t, "desk/pay", asked.Items[0].Tool)
+	require.Equal(t, "waiting", asked.Items[0].Status)
+	approve := "/v1/runs/" + run.ID + "/tool-approvals/" + asked.Items[0].ID + "/approve"
+	status, body := m.buyer.Call(t, http.MethodPost, approve, nil, map[string]any{})
+	require.Equal(t, http.StatusForbidden, status, "%s", body)
+	ada.must(t, http.MethodPost, approve, map[string]any{"note": "go on"}, nil)
+	run = m.buyer.untilEnded(t, run.ID, time.Minute)
+	require.Equal(t, "succeeded", run.Status, "%+v", run)
+	require.JSONEq(t, `"this is pay"`, string(run.Output))
+}

@@ -35,7 +35,7 @@ func (g *gateway) postEnd(w http.ResponseWriter, r *http.Request, ref infra.Ref)
 		return 0, nil, err
 	}
 	now := g.Now()
-	redactor, err := g.redactorOf(r.Context(), run)
+	redactor, err := g.redactorOf(r.Context(), run, ref.Attempt)
 	if err != nil {
 		return 0, nil, err
 	}

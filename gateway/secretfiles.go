@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ func (g *gateway) getSecretFiles(_ http.ResponseWriter, r *http.Request, ref inf
 	if err != nil {
 		return 0, nil, err
 	}
-	files, room := make([]agentruntime.GatewaySecretFile, len(run.Plan.SecretFiles)), agentruntime.MaxSecretFilesBytes
+	files, values := make([]agentruntime.GatewaySecretFile, len(run.Plan.SecretFiles)), make([][]byte, len(run.Plan.SecretFiles))
+	room := agentruntime.MaxSecretFilesBytes
 	for i, name := range run.Plan.SecretFiles {
 		value, err := g.secret(r.Context(), run, name)
 		if err != nil {
@@ -30,7 +32,9 @@ func (g *gateway) getSecretFiles(_ http.ResponseWriter, r *http.Request, ref inf
 			return 0, nil, fault.Newf(fault.Conflict, "secret_files_too_large", "the secrets that the agent reads have more than %d bytes", agentruntime.MaxSecretFilesBytes)
 		}
 		files[i] = agentruntime.GatewaySecretFile{Name: name, Value: value}
+		values[i] = value
 	}
+	g.redactors.know(sessionKey{ref.Run, ref.Attempt}, values, g.Now())
 	return http.StatusOK, agentruntime.GatewaySecretFiles{Files: files}, nil
 }
 
@@ -43,88 +47,102 @@ func (g *gateway) secret(ctx context.Context, run product.Run, name string) ([]b
 }
 
 const (
-	// redactorLife is how long a redactor is kept: then a new value of a secret is known.
-	redactorLife = time.Minute
-	// maxRedactors bounds those that are kept. The largest have about a MiB.
+	// redactorFresh is how long a redactor is used before the secrets are read again,
+	// redactorLife how long it is kept that nobody used.
+	redactorFresh = time.Minute
+	redactorLife  = time.Hour
+	// maxRedactors bounds those that are kept. The largest have about two MiB.
 	maxRedactors = 128
 )
 
-// redactors keep the secrets that agents read out of what they tell.
+// redactors keep the secrets that agents read out of what they tell. An agent goes on with
+// the value that it has read when there is another one: old values are looked for, too, as
+// far as this process knows them.
 type redactors struct {
 	mu      sync.Mutex
 	kept    map[sessionKey]keptRedactor
-	some    int // of kept, that look for something
+	some    int // of kept, that have values
 	sweptAt time.Time
 }
 
 type keptRedactor struct {
 	redactor *agentruntime.Redactor
-	until    time.Time
+	values   [][]byte // newest first
+	madeAt   time.Time
+	usedAt   time.Time
 }
 
 // redactor is that of an attempt that goes on, nil where its agent reads no secrets.
 // Without it nothing of the agent is stored.
 func (g *gateway) redactor(ctx context.Context, ref infra.Ref) (*agentruntime.Redactor, error) {
-	key := sessionKey{ref.Run, ref.Attempt}
-	if found, known := g.redactors.get(key, g.Now()); known {
+	if found, known := g.redactors.get(sessionKey{ref.Run, ref.Attempt}, g.Now()); known {
 		return found, nil
 	}
 	run, err := g.open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	made, err := g.redactorOf(ctx, run)
-	if err == nil {
-		g.redactors.put(key, made, g.Now())
-	}
-	return made, err
+	return g.redactorOf(ctx, run, ref.Attempt)
 }
 
-// redactorOf makes one. A secret that was removed meanwhile is none any more.
-func (g *gateway) redactorOf(ctx context.Context, run product.Run) (*agentruntime.Redactor, error) {
+// redactorOf reads the secrets again.
+func (g *gateway) redactorOf(ctx context.Context, run product.Run, attempt int) (*agentruntime.Redactor, error) {
 	if run.Plan == nil {
 		return nil, nil //nolint:nilnil // the nil Redactor changes nothing
 	}
 	var values [][]byte
-	room := agentruntime.MaxSecretFilesBytes
 	for _, name := range run.Plan.SecretFiles {
 		value, err := g.secret(ctx, run, name)
-		if fault.Is(err, fault.NotFound) {
+		if fault.Is(err, fault.NotFound) { // removed meanwhile
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if room -= len(value); room < 0 { // the agent got none of them
-			break
-		}
 		values = append(values, value)
 	}
-	return agentruntime.NewRedactor(values...), nil
+	return g.redactors.know(sessionKey{run.ID, attempt}, values, g.Now()), nil
 }
 
 func (r *redactors) get(key sessionKey, now time.Time) (*agentruntime.Redactor, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept, known := r.kept[key]
-	return kept.redactor, known && now.Before(kept.until)
+	if !known || now.Sub(kept.madeAt) >= redactorFresh {
+		return nil, false
+	}
+	kept.usedAt = now
+	r.kept[key] = kept
+	return kept.redactor, true
 }
 
-func (r *redactors) put(key sessionKey, made *agentruntime.Redactor, now time.Time) {
+// know adds values to those of an attempt, and returns its redactor. Together they have
+// twice as many bytes as an agent may read: the oldest go.
+func (r *redactors) know(key sessionKey, values [][]byte, now time.Time) *agentruntime.Redactor {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var all [][]byte
+	room := 2 * agentruntime.MaxSecretFilesBytes
+	for _, value := range slices.Concat(values, r.kept[key].values) {
+		same := slices.ContainsFunc(all, func(have []byte) bool { return bytes.Equal(have, value) })
+		if !same && len(value) <= room {
+			all, room = append(all, value), room-len(value)
+		}
+	}
 	r.forget(key)
 	if now.Sub(r.sweptAt) > redactorLife {
 		r.sweptAt = now
-		r.forgetWhere(func(k keptRedactor) bool { return now.After(k.until) })
+		r.forgetWhere(func(k keptRedactor) bool { return now.Sub(k.usedAt) > redactorLife })
 	}
-	if made != nil {
+	if len(all) > 0 {
 		if r.some >= maxRedactors {
-			r.forgetWhere(func(k keptRedactor) bool { return k.redactor != nil }) // the next call makes it again
+			r.forgetOldest()
 		}
 		r.some++
 	}
-	r.kept[key] = keptRedactor{made, now.Add(redactorLife)}
+	kept := keptRedactor{agentruntime.NewRedactor(all...), all, now, now}
+	r.kept[key] = kept
+	return kept.redactor
 }
 
 func (r *redactors) forgetWhere(due func(keptRedactor) bool) {
@@ -135,8 +153,20 @@ func (r *redactors) forgetWhere(due func(keptRedactor) bool) {
 	}
 }
 
+// forgetOldest makes room for another one with values.
+func (r *redactors) forgetOldest() {
+	var oldest sessionKey
+	var at time.Time
+	for key, kept := range r.kept {
+		if len(kept.values) > 0 && (at.IsZero() || kept.usedAt.Before(at)) {
+			oldest, at = key, kept.usedAt
+		}
+	}
+	r.forget(oldest)
+}
+
 func (r *redactors) forget(key sessionKey) {
-	if r.kept[key].redactor != nil {
+	if len(r.kept[key].values) > 0 {
 		r.some--
 	}
 	delete(r.kept, key)

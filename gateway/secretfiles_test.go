@@ -81,9 +81,28 @@ func TestSecretsAreRedacted(t *testing.T) {
 	require.Equal(t, "with [redacted]", ended.Message)
 }
 
-// A secret that was removed keeps nobody from telling of his work.
-func TestRemovedSecret(t *testing.T) {
+// An agent goes on with the value that it has read, also if there is another one or none
+// any more. That keeps nobody from telling of his work.
+func TestSecretOfBefore(t *testing.T) {
 	f := newFixture(t)
-	_, token := f.reading("GONE")
-	require.Equal(t, http.StatusAccepted, f.call(token, "POST", "/v1/events", `{"events":[{"type":"note"}]}`).status)
+	f.secrets = map[string]string{"TOKEN": "the-first-value"}
+	run, token := f.reading("TOKEN")
+	require.Equal(t, http.StatusOK, f.call(token, "GET", agentruntime.PathSecretFiles, "").status)
+	tell := func(text string) {
+		f.now = f.now.Add(2 * time.Minute)
+		require.Equal(t, http.StatusAccepted, f.call(token, "POST", "/v1/events", `{"events":[{"type":"note","message":"`+text+`"}]}`).status)
+	}
+	f.secrets["TOKEN"] = "the-second-value"
+	tell("the-first-value, the-second-value")
+	delete(f.secrets, "TOKEN")
+	tell("the-first-value, the-second-value")
+	events, err := f.db.Runs().Events(t.Context(), run.ID, 0, 100)
+	require.NoError(t, err)
+	text, err := json.Marshal(events)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "-value")
+	require.Equal(t, 4, strings.Count(string(text), agentruntime.Redacted))
+
+	_, gone := f.reading("GONE")
+	require.Equal(t, http.StatusAccepted, f.call(gone, "POST", "/v1/events", `{"events":[{"type":"note"}]}`).status)
 }
