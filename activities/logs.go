@@ -51,30 +51,70 @@ func (a *AgentRuntime) archiveLog(ctx context.Context, in CollectResultInput, ru
 	if a.silent(ctx, in) {
 		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
 	}
-	if in.Outcome.Reported {
-		patience = endingTime
+	var kept *keptLog
+	var err error
+	switch {
+	case in.Outcome.Reported:
+		kept, err = a.followToEnd(ctx, ref, run)
+	case patience > 0:
+		reading, stop := context.WithTimeout(ctx, patience)
+		kept, err = a.readLog(reading, ref, run, false)
+		stop()
+	default:
+		kept, err = a.readLog(ctx, ref, run, false)
+		if kept != nil && err != nil && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, fault.Wrap(fault.Unavailable, err, "read log of the attempt")
+		}
 	}
-	reading, stop := ctx, func() {}
-	if patience > 0 {
-		reading, stop = context.WithTimeout(ctx, patience)
-	}
-	defer stop()
-	stream, err := a.Cluster.Logs(reading, ref.ref(), infra.LogOptions{Pod: a.podOf(ref), Follow: in.Outcome.Reported})
-	if err != nil && readable(ctx, err) {
+	if kept == nil && readable(ctx, err) {
 		return nil, err
 	}
-	if err != nil {
+	if kept == nil {
 		return nil, nil //nolint:nilnil // no log is not an error, and nothing is to be stored
-	}
-	defer stream.Close()
-	kept, err := keepLog(stream, run.Plan.MaxLogBytes, run.CreatedAt)
-	if err != nil && patience == 0 && readable(ctx, err) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fault.Wrap(fault.Unavailable, err, "read log of the attempt")
 	}
 	stored, err := a.Blobs.Put(ctx, product.LogKey(ref.RunID, ref.Attempt), "text/plain; charset=utf-8", kept.bytes())
 	stored.Truncated = kept.truncated()
 	return &stored, err
 }
+
+// readLog reads the log of an attempt, to its end or to where it breaks off, which is the
+// error. Nil: nobody hands it out.
+func (a *AgentRuntime) readLog(ctx context.Context, ref AttemptRef, run product.Run, follow bool) (*keptLog, error) {
+	stream, err := a.Cluster.Logs(ctx, ref.ref(), infra.LogOptions{Pod: a.podOf(ref), Follow: follow})
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	return keepLog(stream, run.Plan.MaxLogBytes, run.CreatedAt)
+}
+
+// followToEnd reads the log of an attempt of whose end the gateway was told. That is ahead
+// of its node, which may not hand out the log of a container yet of which it does not know
+// that it runs, or end it where it has got to.
+func (a *AgentRuntime) followToEnd(ctx context.Context, ref AttemptRef, run product.Run) (kept *keptLog, err error) {
+	ctx, stop := context.WithTimeout(ctx, endingTime)
+	defer stop()
+	for {
+		var read *keptLog
+		read, err = a.readLog(ctx, ref, run, true)
+		if read != nil {
+			kept = read
+		}
+		gone := fault.Is(err, fault.NotFound) && fault.From(err).Code != "log_not_ready"
+		away := kept == nil && fault.Is(err, fault.Unavailable) // the activity is tried again
+		if gone || away || kept != nil && kept.ended {
+			return kept, err
+		}
+		select {
+		case <-ctx.Done():
+			return kept, err
+		case <-time.After(followAgain):
+		}
+	}
+}
+
+// followAgain is the pause before the log of an attempt is asked for once more.
+const followAgain = 200 * time.Millisecond
 
 // endingTime bounds how long the log of an attempt is followed that has ended, but whose
 // container may not have: to the line with which the supervisor ends it.

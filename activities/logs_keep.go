@@ -25,6 +25,7 @@ type keptLog struct {
 	leftOutAt time.Time
 	last      time.Time
 	beheaded  bool
+	ended     bool // with the supervisor's last line
 	broken    bool
 }
 
@@ -34,7 +35,7 @@ func keepLog(log io.Reader, limit int64, began time.Time) (*keptLog, error) {
 	lines := infra.NewLogReader(log, infra.LogPosition{})
 	for {
 		piece, err := lines.Next()
-		k.beheaded = lines.Beheaded()
+		k.beheaded, k.ended = lines.Beheaded(), lines.Ended()
 		if errors.Is(err, io.EOF) {
 			return k, nil
 		}

@@ -85,6 +85,48 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestLogOfAReportedEnd: the gateway knows of the end before the node hands out the whole
+// log.
+func TestLogOfAReportedEnd(t *testing.T) {
+	gives := func(text string) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(timed(agentruntime.LogStart + "\n" + text))), nil
+		}
+	}
+	fails := func(kind fault.Kind, code string) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) { return nil, fault.New(kind, code, "no") }
+	}
+	whole := "one\ntwo\n" + agentruntime.LogEnd + "\n"
+	for name, tt := range map[string]struct {
+		tries []func() (io.ReadCloser, error)
+		want  string // empty: no log
+	}{
+		"at once":             {[]func() (io.ReadCloser, error){gives(whole), gives("not asked for")}, "one\ntwo\n"},
+		"it does not run yet": {[]func() (io.ReadCloser, error){fails(fault.Invalid, ""), fails(fault.NotFound, "log_not_ready"), gives(whole)}, "one\ntwo\n"},
+		"it ends too early":   {[]func() (io.ReadCloser, error){gives(""), gives("one\n"), gives(whole)}, "one\ntwo\n"},
+		"the node is away":    {[]func() (io.ReadCloser, error){gives("one\n"), fails(fault.Unavailable, ""), gives(whole)}, "one\ntwo\n"},
+		"the pod is gone":     {[]func() (io.ReadCloser, error){gives("one\n"), fails(fault.NotFound, "")}, "one\n"},
+		"it was never there":  {[]func() (io.ReadCloser, error){fails(fault.NotFound, "")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := aCollector(&cluster{logTries: tt.tries}, running())
+			log, err := k.archiveLog(t.Context(), CollectResultInput{AttemptRef: first, Outcome: JobOutcome{Reported: true}}, running(), 0)
+			require.NoError(t, err)
+			if tt.want == "" {
+				require.Nil(t, log)
+				return
+			}
+			require.Empty(t, cmp.Diff(blobOf(product.LogKey(runID, 1), timed(tt.want)), *log))
+		})
+	}
+}
+
+func TestLogOfAReportedEndWithoutCluster(t *testing.T) {
+	k := aCollector(&cluster{logErr: fault.New(fault.Unavailable, "", "away")}, running())
+	_, err := k.archiveLog(t.Context(), CollectResultInput{AttemptRef: first, Outcome: JobOutcome{Reported: true}}, running(), 0)
+	require.True(t, fault.Is(err, fault.Unavailable), "the activity is tried again: %v", err)
+}
+
 // untimed is the text of a log that is kept.
 func untimed(t *testing.T, log string) string {
 	t.Helper()

@@ -112,7 +112,7 @@ func onTheGateway(at targets) []*attack {
 func onTheNode() []*attack {
 	return []*attack{
 		{does: "starts processes without end", agent: "fork-bomb", reason: "deadline_exceeded", held: "the pod's limit of processes; the supervisor ends them all",
-			script: `bomb() { bomb | bomb & }; bomb; exec sleep 600`,
+			script: `bomb() { bomb | bomb & }; (bomb) & exec sleep 600`,
 			more:   map[string]any{"resources": map[string]any{"cpu_millis": 100, "memory_mib": 256, "disk_mib": 16}, "timeouts": map[string]any{"run_seconds": 8, "grace_seconds": 1, "start_seconds": 120}}},
 		{does: "uses memory without end", agent: "memory-flood", reason: "agent_oom", script: `tail /dev/zero`, held: "the pod's limit of memory"},
 		{does: "fills its disk", agent: "disk-flood", reason: "agent_disk", held: "the pod's limit of disk",

@@ -55,7 +55,7 @@ type LogReader struct {
 	leaveOut bool  // this line
 	skip     int64 // bytes of this line that were read before
 
-	any, whole bool
+	any, whole, ended bool
 }
 
 // NewLogReader returns a reader from a position on.
@@ -69,6 +69,9 @@ func (l *LogReader) Position() LogPosition { return l.position }
 // Beheaded reports, after the first piece or the end, whether the log was read from its
 // beginning and that is not the one of the container: it was rotated away.
 func (l *LogReader) Beheaded() bool { return l.any && !l.whole }
+
+// Ended reports whether the log was read to the line with which the supervisor ends it.
+func (l *LogReader) Ended() bool { return l.ended }
 
 // More reports whether Next would return at once.
 func (l *LogReader) More() bool {
@@ -127,7 +130,7 @@ func (l *LogReader) begin(line []byte) []byte {
 	}
 	l.leaveOut = bytes.HasPrefix(text, []byte{agentruntime.FrameByte})
 	if bytes.Equal(bytes.TrimRight(text, "\r\n"), []byte(agentruntime.LogEnd)) {
-		l.err = io.EOF // whether or not the container goes on
+		l.err, l.ended = io.EOF, true // whether or not the container goes on
 	}
 	if !l.any {
 		l.any, l.whole = true, l.seeking || bytes.Equal(bytes.TrimRight(text, "\r\n"), []byte(agentruntime.LogStart))
