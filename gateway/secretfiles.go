@@ -48,7 +48,7 @@ func (g *gateway) secret(ctx context.Context, run product.Run, name string) ([]b
 
 const (
 	// redactorFresh is how long a redactor is used before the secrets are read again,
-	// redactorLife how long it is kept that nobody used.
+	// redactorLife how long one with values is kept that nobody used.
 	redactorFresh = time.Minute
 	redactorLife  = time.Hour
 	// maxRedactors bounds those that are kept. The largest have about two MiB.
@@ -130,9 +130,11 @@ func (r *redactors) know(key sessionKey, values [][]byte, now time.Time) *agentr
 		}
 	}
 	r.forget(key)
-	if now.Sub(r.sweptAt) > redactorLife {
+	if now.Sub(r.sweptAt) > redactorFresh {
 		r.sweptAt = now
-		r.forgetWhere(func(k keptRedactor) bool { return now.Sub(k.usedAt) > redactorLife })
+		r.forgetWhere(func(k keptRedactor) bool {
+			return len(k.values) == 0 && now.Sub(k.madeAt) >= redactorFresh || now.Sub(k.usedAt) > redactorLife
+		})
 	}
 	if len(all) > 0 {
 		if r.some >= maxRedactors {

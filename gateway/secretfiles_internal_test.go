@@ -34,7 +34,9 @@ func TestRedactorsAreBounded(t *testing.T) {
 	_, known = r.get(key(-1), now.Add(redactorFresh))
 	require.False(t, known, "a new value may be there")
 
-	r.know(key(0), nil, now.Add(2*redactorLife))
+	r.know(key(0), [][]byte{[]byte("a-long-secret")}, now.Add(2*redactorFresh))
+	require.Len(t, r.kept, maxRedactors, "who reads no secrets goes first")
+	r.know(key(-1), nil, now.Add(3*redactorLife))
 	require.Len(t, r.kept, 1)
 	require.Zero(t, r.some)
 }
