@@ -21,6 +21,8 @@ func TestEveryKindHasAStatus(t *testing.T) {
 		require.True(t, known, kind)
 		p := problemFrom(fault.New(kind, "", "text"))
 		require.Equal(t, status, p.Status)
+		require.Equal(t, status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests,
+			p.headers.Get("Retry-After") != "", "%s: whoever is to come again is told when", kind)
 	}
 	require.Equal(t, http.StatusInternalServerError, problemFrom(fault.New("from a newer version", "", "text")).Status)
 }

@@ -86,6 +86,8 @@ func problemFrom(err error) *problem {
 			with("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
 	case fault.Internal:
 		p = newProblem(status, string(fault.Internal), "something unforeseen happened; it was logged under the request_id")
+	case fault.RateLimited:
+		p.with("Retry-After", strconv.Itoa(httpfault.RetryAfterSeconds))
 	case fault.Unauthenticated:
 		p.with("WWW-Authenticate", `Bearer realm="agentmarket", error="invalid_token"`)
 	default:

@@ -77,6 +77,7 @@ func handle[I, O any](a *app, r route, do func(context.Context, *I) (*O, error))
 	case public:
 		op.Security = []map[string][]string{}
 	}
+	op.Middlewares = append(op.Middlewares, a.once)
 	if r.hasBody() {
 		if _, has := reflect.TypeFor[I]().FieldByName("Body"); !has {
 			r.optionalBody, op.RequestBody = true, a.emptyBody()

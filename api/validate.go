@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
@@ -67,6 +68,24 @@ func validateBody(schema *jsonschema.Schema, body []byte) error {
 	fields := wrongPlaces(invalid, nil)
 	slices.SortFunc(fields, func(a, b fault.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
 	return requestInvalid(fields[:min(len(fields), maxFieldErrors)]...)
+}
+
+// once refuses query parameters that come twice and have one value: of which one would
+// count, and whoever filters by two would not notice.
+func (a *app) once(ctx huma.Context, next func(huma.Context)) {
+	c := humagin.Unwrap(ctx)
+	query := c.Request.URL.Query()
+	var twice []fault.Field
+	for _, p := range ctx.Operation().Parameters {
+		if p.In == "query" && p.Schema.Type != huma.TypeArray && len(query[p.Name]) > 1 {
+			twice = append(twice, fault.Field{Pointer: p.Name, Message: "must be given once"})
+		}
+	}
+	if len(twice) > 0 {
+		a.fail(c, requestInvalid(twice...))
+		return
+	}
+	next(ctx)
 }
 
 // requestInvalid is the fault of a request that is not what the description of
