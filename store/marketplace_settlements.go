@@ -191,7 +191,7 @@ func (s *Marketplace) SettleRun(ctx context.Context, id ids.Run, now time.Time, 
 // freed ends the slot of a run, and returns the scopes whose slots are to be handed
 // over. Whoever settled the run before may not have come to that.
 func (s *Marketplace) freed(tx *gorm.DB, c *runChange, now time.Time) ([]product.Scope, error) {
-	scopes, err := s.db.leaveSlot(tx, c.run.ID)
+	scopes, err := s.db.leaveSlot(tx, c.run.ID, c.run.StartedAt.IsZero())
 	if err != nil || scopes != nil || c.run.Plan == nil || !product.Status(c.row.Status).Terminal() {
 		return scopes, err
 	}

@@ -53,7 +53,7 @@ func (db *DB) postgresConfig(statementTimeout time.Duration) (*pgx.ConnConfig, e
 		"timezone":         "UTC",
 		// A process that hangs in the middle of a transaction must not keep its
 		// locks for good.
-		"idle_in_transaction_session_timeout": "60000",
+		"idle_in_transaction_session_timeout": "10000",
 	}
 	if statementTimeout > 0 {
 		settings["statement_timeout"] = strconv.FormatInt(statementTimeout.Milliseconds(), 10)

@@ -84,7 +84,7 @@ func (s *Product) endAll(ctx context.Context, find string) (int, error) {
 	var failed error
 	for _, run := range ended {
 		err := s.db.change(ctx, "end slot of run "+string(run), func(tx *gorm.DB) error {
-			_, err := s.db.leaveSlot(tx, run)
+			_, err := s.db.leaveSlot(tx, run, false)
 			return err
 		})
 		if failed = errors.Join(failed, err); err == nil {

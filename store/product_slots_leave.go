@@ -7,19 +7,21 @@ import (
 	"agentmarket/product"
 )
 
-// countDown gives back what countUp took; runs of the day and the month stay
-// counted.
+// countDown gives back what countUp took. Runs of the day and the month stay counted, but
+// for those that never ran.
 const countDown = `
 UPDATE limits SET
     running = CASE WHEN running > 0 THEN running - 1 ELSE 0 END,
+    runs_today = CASE WHEN @unused AND day = @day AND runs_today > 0 THEN runs_today - 1 ELSE runs_today END,
+    runs_in_month = CASE WHEN @unused AND month = @month AND runs_in_month > 0 THEN runs_in_month - 1 ELSE runs_in_month END,
     cpu_in_flight = CASE WHEN cpu_in_flight > @cpu THEN cpu_in_flight - @cpu ELSE 0 END,
     memory_in_flight = CASE WHEN memory_in_flight > @memory THEN memory_in_flight - @memory ELSE 0 END
 WHERE scope IN @scopes`
 
-// leaveSlot ends the slot of a run that has ended, and its place in the queue. It
-// returns the scopes in which others may go on now: those of the run also where it
+// leaveSlot ends the slot of a run that has ended, and its place in the queue; unused says
+// that it never ran. It returns the scopes in which others may go on now: those of the run also where it
 // only waited, for others may have waited behind it.
-func (db *DB) leaveSlot(tx *gorm.DB, run ids.Run) ([]product.Scope, error) {
+func (db *DB) leaveSlot(tx *gorm.DB, run ids.Run, unused bool) ([]product.Scope, error) {
 	slot, err := findSlot(tx, run)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,10 @@ func (db *DB) leaveSlot(tx *gorm.DB, run ids.Run) ([]product.Scope, error) {
 		for i, row := range rows {
 			scopes[i] = row.Scope
 		}
-		err := tx.Exec(countDown, map[string]any{"cpu": slot.CPUMillis, "memory": slot.MemoryMiB, "scopes": scopes}).Error
+		err := tx.Exec(countDown, map[string]any{
+			"cpu": slot.CPUMillis, "memory": slot.MemoryMiB, "scopes": scopes,
+			"unused": unused, "day": dayOf(slot.TakenAt.t), "month": monthOf(slot.TakenAt.t),
+		}).Error
 		if err != nil {
 			return nil, err
 		}

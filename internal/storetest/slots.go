@@ -21,6 +21,7 @@ var slotTests = []testCase{
 	{"a run that waits for two limits gets its slot from the second", slotsOfTwoLimits},
 	{"cpu and memory in flight are bounded", slotsByResources},
 	{"what never fits, or not today, is refused", slotsRefused},
+	{"a run that never ran does not count for the day", slotsUnused},
 	{"a raised limit hands over, and a lowered one takes nothing away", slotsOfRaisedLimit},
 	{"a slot is given back once", slotsGivenBackOnce},
 	{"who has a slot handed to him and ends gives it on", slotsPassedOn},
@@ -95,7 +96,8 @@ func (c crowd) waits(t *testing.T, id ids.Run, position int) product.Wait {
 func (c crowd) ends(t *testing.T, id ids.Run) []ids.Run {
 	t.Helper()
 	_, granted, err := c.Marketplace.SettleRun(t.Context(), id, start, func(r *product.Run) ([]*product.Event, error) {
-		return []*product.Event{r.AttemptEnded(1, product.End{Reason: product.ReasonOK}, start), r.Settle(product.ReasonOK, "", start)}, nil
+		end := product.End{Reason: product.ReasonOK, StartedAt: start}
+		return []*product.Event{r.AttemptEnded(1, end, start), r.Settle(product.ReasonOK, "", start)}, nil
 	}, bill)
 	require.NoError(t, err)
 	return granted
@@ -273,6 +275,34 @@ func slotsRefused(t *testing.T, s Stores) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, usages[0].RunsToday)
 	require.EqualValues(t, 2, usages[0].RunsThisMonth)
+}
+
+func slotsUnused(t *testing.T, s Stores) {
+	c := newCrowd(t, s, product.Limit{RunsPerDay: 1, RunsPerMonth: 1})
+	used := func() (today, month int64) {
+		_, usages, err := c.Control.Limits(t.Context(), []product.Scope{c.scope}, start)
+		require.NoError(t, err)
+		return usages[0].RunsToday, usages[0].RunsThisMonth
+	}
+	for range 2 {
+		canceled := c.planned(t, "key_a", nil)
+		c.begins(t, canceled.ID)
+		_, _, err := c.Marketplace.SettleRun(t.Context(), canceled.ID, start, func(r *product.Run) ([]*product.Event, error) {
+			return []*product.Event{r.Settle(product.ReasonCanceled, "", start)}, nil
+		}, bill)
+		require.NoError(t, err)
+		today, month := used()
+		require.Zero(t, today)
+		require.Zero(t, month)
+	}
+	ran := c.planned(t, "key_a", nil)
+	c.begins(t, ran.ID)
+	c.ends(t, ran.ID)
+	today, month := used()
+	require.EqualValues(t, 1, today)
+	require.EqualValues(t, 1, month)
+	_, err := c.begin(t, c.planned(t, "key_a", nil).ID)
+	requireFault(t, err, fault.Forbidden, product.CodeLimitReached)
 }
 
 func slotsOfRaisedLimit(t *testing.T, s Stores) {
