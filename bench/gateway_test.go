@@ -117,6 +117,7 @@ func startGateway(b *testing.B, p *simulate.Platform, c *fakeCluster) (string, *
 	process := p.Start(b, testenv.Program{Name: "gateway", Path: filepath.Join(p.Bin, "agentmarket"), Args: []string{"gateway"}, Env: []string{
 		"AGENTMARKET_DATABASE_URL=" + p.Worker.DatabaseURL, "AGENTMARKET_BLOB_URL=" + p.Worker.BlobURL,
 		"AGENTMARKET_GATEWAY_LISTEN=" + address, "KUBECONFIG=" + c.kubeconfig(b), "GOMAXPROCS=1", "GOGC=50", // as in deploy/kubernetes/gateway.yaml
+		"AGENTMARKET_GATEWAY_CONNECTIONS_PER_ADDRESS=10000", // all runs are of this computer
 		"TEMPORAL_ADDRESS=" + p.Worker.Temporal.HostPort, "TEMPORAL_NAMESPACE=" + testenv.TemporalNamespace,
 	}})
 	url := "http://" + address

@@ -105,6 +105,11 @@ func onTheGateway(at targets) []*attack {
 			script: `r=$(printf 'POST /v1/heartbeat HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\nx' "$(cat $AGENT_TOKEN_FILE)"); r=${r%x}
 				for i in 1 2 3 4 5 6 7 8 9 10; do r="$r$r"; done
 				{ printf '%s' "$r"; sleep 20; } | nc -w 20 ` + at.gateway + ` | grep -m 1 -q ' 429 ' && echo '"limited"' || echo '"free"'`},
+		{does: "opens connections without end", agent: "floods-connections", reason: ok, output: `"bounded"`, held: "connections of a pod",
+			script: `mkfifo /tmp/silence; exec 3<>/tmp/silence
+				i=0; while [ $i -lt 200 ]; do nc ` + at.gateway + ` <&3 & i=$((i+1)); done
+				sleep 1; n=$(grep -c ' 01 ' /proc/net/tcp); [ $n -gt 64 ] && [ $n -le 128 ] && echo '"bounded"' || echo "\"$n of $i\""`,
+			more: map[string]any{"resources": map[string]any{"cpu_millis": 1000, "memory_mib": 256, "disk_mib": 16}}},
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 // WarmPods makes the platform allow warm pods; KeepWarm makes the organization want them.
 const WarmPods = "AGENTMARKET_WARM_PODS=3"
 
+// PullNodes makes the platform pull images ahead.
+const PullNodes = "AGENTMARKET_WARM_PULL_NODES=2"
+
 // KeepWarm sets the policy of the organization of the examples.
 func (s *Stack) KeepWarm(t testing.TB, n int) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,7 +18,7 @@ import (
 // the run reads, says and leaves is the same.
 func TestWarmStart(t *testing.T) {
 	beside(t)
-	s := Start(t, WarmPods, KeepJobs)
+	s := Start(t, WarmPods, PullNodes, KeepJobs)
 	s.registerShell(t, "warm", `sleep 1; cat "$AGENT_INPUT" > /tmp/i; cmp -s /tmp/i "$AGENT_INPUT" && echo "{\"run\":\"$AGENT_RUN_ID\",\"input\":$(cat)}"`, nil)
 	s.registerShell(t, "endless", `while :; do sleep 1; done`, nil)
 	s.KeepWarm(t, 2)
@@ -27,6 +28,19 @@ func TestWarmStart(t *testing.T) {
 	coldPod := s.pods(t, cold.ID)[0]
 	require.True(t, strings.HasPrefix(coldPod.Name, "run-"))
 	ready := s.UntilWarm(t, 2)
+
+	t.Run("the image is pulled ahead, once", func(t *testing.T) {
+		var jobs []batchv1.Job
+		require.Eventually(t, func() bool {
+			list, err := s.Kube.BatchV1().Jobs(s.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "agentmarket.dev/pull"})
+			require.NoError(t, err)
+			jobs = list.Items
+			return len(jobs) > 0 && jobs[0].Status.CompletionTime != nil
+		}, time.Minute, 100*time.Millisecond, "its pods end by themselves")
+		require.Len(t, jobs, 1)
+		require.EqualValues(t, 2, jobs[0].Status.Succeeded)
+		require.Equal(t, coldPod.Spec.Containers[0].Image, jobs[0].Spec.Template.Spec.Containers[0].Image)
+	})
 
 	t.Run("the pod has the isolation of any other", func(t *testing.T) {
 		for _, pod := range ready {

@@ -83,8 +83,11 @@ type Server struct {
 	Models Models
 	// Tools are the servers of tools and what people are asked about their calls.
 	Tools Tools
-	Log   *slog.Logger
-	Now   func() time.Time
+	// PerAddress bounds the connections from one address, which is that of a pod: 128 if
+	// it is not above zero.
+	PerAddress int
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // gateway is a server that runs.
@@ -110,9 +113,9 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Serve answers calls on a listener until the context ends, then lets those in flight
+// Serve answers calls on a listener of TCP until the context ends, then lets those in flight
 // finish.
-func (s Server) Serve(ctx context.Context, listener net.Listener) error {
+func (s Server) Serve(ctx context.Context, l net.Listener) error {
 	g, err := s.start()
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (s Server) Serve(ctx context.Context, listener net.Listener) error {
 		g.end()
 	})
 	defer stop()
-	return serve(ctx, listener, g.handler())
+	return serve(ctx, newListener(l, s.PerAddress), g.handler())
 }
 
 // Handler is the server without a listener, for tests; stop it.

@@ -5,6 +5,7 @@
 //
 //	agent-runtime run [flags] -- COMMAND [ARGUMENT...]   run one agent once
 //	agent-runtime install DIRECTORY                      copy this program there
+//	agent-runtime exit                                   end at once: the image is there
 //	agent-runtime probe [flags]                          attack what is around it, as an agent
 //
 // Flags of run are listed by "agent-runtime run --help"; platforms build them
@@ -27,6 +28,7 @@ import (
 const usage = `usage:
   agent-runtime run [flags] -- COMMAND [ARGUMENT...]
   agent-runtime install DIRECTORY
+  agent-runtime exit
   agent-runtime probe [flags]
 `
 
@@ -40,6 +42,8 @@ func dispatch(args []string, stderr io.Writer) agentruntime.ExitCode {
 		return run(args[1:], stderr)
 	case len(args) > 0 && args[0] == "probe":
 		return probe(args[1:], os.Stdout, stderr)
+	case len(args) == 1 && args[0] == "exit":
+		return agentruntime.ExitOK
 	case len(args) == 2 && args[0] == "install":
 		self, err := os.Executable()
 		if err == nil {

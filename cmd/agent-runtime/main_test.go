@@ -66,10 +66,11 @@ func TestBinary(t *testing.T) {
 	})
 
 	t.Run("refuses wrong use", func(t *testing.T) {
-		for _, args := range [][]string{{}, {"nonsense"}, {"install"}, {"run"}, {"run", "--run-id=x", "--", "true"}} {
+		for _, args := range [][]string{{}, {"nonsense"}, {"exit", "now"}, {"install"}, {"run"}, {"run", "--run-id=x", "--", "true"}} {
 			require.Equal(t, agentruntime.ExitPlatform, exitCode(exec.Command(binary, args...).Run()), "%q", args)
 		}
 		require.NoError(t, exec.Command(binary, "run", "--help").Run())
+		require.NoError(t, exec.Command(binary, "exit").Run())
 	})
 
 	t.Run("runs an agent", func(t *testing.T) {

@@ -53,7 +53,9 @@ environment
   AGENTMARKET_GATEWAY_URL          how pods reach the gateway, http(s)://ADDRESS:PORT; unset: they reach nothing
   AGENTMARKET_GATEWAY_NAMESPACE    namespace of the gateway's pods, where it runs in the cluster
   AGENTMARKET_GATEWAY_LISTEN       address of the gateway                    0.0.0.0:3100
+  AGENTMARKET_GATEWAY_CONNECTIONS_PER_ADDRESS  that it takes from a pod, 1 to 10000  128
   AGENTMARKET_WARM_PODS            pods that policies may keep ready for a kind of run, 0 to 20; needs a gateway  0
+  AGENTMARKET_WARM_PULL_NODES      nodes on which the images of such runs are pulled ahead, 0 to 100  0
   AGENTMARKET_RECONCILE_SECONDS    how often record, engine and cluster are compared  60
   AGENTMARKET_DOCTOR               when the cluster is examined: request, start, require  start
   AGENTMARKET_METRICS_LISTEN       address of a worker's metrics; unset: none
@@ -123,12 +125,13 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 			File:      os.Getenv("AGENTMARKET_SECRETS_KEYSET_FILE"),
 			KeeperURL: os.Getenv("AGENTMARKET_SECRETS_KEEPER_URL"),
 		},
-		ModelsFile:      os.Getenv("AGENTMARKET_MODELS_FILE"),
-		GatewayListen:   orDefault("AGENTMARKET_GATEWAY_LISTEN", "0.0.0.0:3100"),
-		Doctor:          orDefault("AGENTMARKET_DOCTOR", wire.DoctorStart),
-		MetricsListen:   os.Getenv("AGENTMARKET_METRICS_LISTEN"),
-		ManageNamespace: env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
-		Limits:          product.DefaultLimits(),
+		ModelsFile:        os.Getenv("AGENTMARKET_MODELS_FILE"),
+		GatewayListen:     orDefault("AGENTMARKET_GATEWAY_LISTEN", "0.0.0.0:3100"),
+		GatewayPerAddress: env.count("AGENTMARKET_GATEWAY_CONNECTIONS_PER_ADDRESS", "128", 1, 10_000),
+		Doctor:            orDefault("AGENTMARKET_DOCTOR", wire.DoctorStart),
+		MetricsListen:     os.Getenv("AGENTMARKET_METRICS_LISTEN"),
+		ManageNamespace:   env.flag("AGENTMARKET_MANAGE_NAMESPACE", "false"),
+		Limits:            product.DefaultLimits(),
 		Policy: marketplace.Policy{
 			Currency:       orDefault("AGENTMARKET_CURRENCY", "USD"),
 			FeeBasisPoints: env.percent("AGENTMARKET_PLATFORM_FEE_PERCENT", "20"),
@@ -153,6 +156,7 @@ func configFromEnvironment() (cfg wire.Config, listen string, err error) {
 	// One number for both: what policies may ask for, and whether workers make it.
 	cfg.Limits.MaxWarm = env.count("AGENTMARKET_WARM_PODS", "0", 0, product.MaxPolicyWarm)
 	cfg.Kube.Warm = cfg.Limits.MaxWarm > 0
+	cfg.Kube.PullNodes = env.count("AGENTMARKET_WARM_PULL_NODES", "0", 0, kube.MaxPullNodes)
 	cfg.Kube = cfg.Kube.WithDefaults()
 	cfg.Limits.Quota = product.Quota{
 		ConcurrentRuns: int64(env.number("AGENTMARKET_QUOTA_RUNS", "0", 1e9)),

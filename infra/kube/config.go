@@ -71,6 +71,10 @@ type Config struct {
 	// and namespaces without shards. Default: false, every attempt makes its own.
 	Warm bool
 
+	// PullNodes is on how many nodes the image of an agent is pulled ahead of whose pods
+	// some are made ahead, at most MaxPullNodes. Default: 0, only where its pods are.
+	PullNodes int
+
 	// CreatesPerSecond bounds the attempts that this process makes, and a burst of
 	// twice as many: the Job controller and the scheduler serve all tenants in turn.
 	// Default: 50.
@@ -138,6 +142,9 @@ func (c Config) Validate() error {
 	}
 	if c.Warm && (c.GatewayURL == "" || c.NamespaceShards > 1) {
 		return fault.New(fault.Invalid, "", "warm pods need a gateway, and namespaces without shards")
+	}
+	if c.PullNodes < 0 || c.PullNodes > MaxPullNodes {
+		return fault.Newf(fault.Invalid, "", "images are pulled ahead on 0 to %d nodes", MaxPullNodes)
 	}
 	if c.JobTTL < MinJobTTL {
 		return fault.Newf(fault.Invalid, "", "finished Jobs must stay for at least %d seconds: results are collected from them", int(MinJobTTL.Seconds()))

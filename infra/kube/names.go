@@ -21,6 +21,8 @@ const (
 	// labelWarm is on Job and pod that no run has adopted yet: what they are ready for.
 	// Such objects have no labels of a run.
 	labelWarm = "agentmarket.dev/warm"
+	// labelPull is on a Job that pulls an image, and on its pods, which are for no run.
+	labelPull = "agentmarket.dev/pull"
 
 	annotationSpecHash = "agentmarket.dev/spec-hash"
 	// annotationStart is the start timeout in seconds, from the creation of the object

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ import (
 // nothing of the agent has run in it. What is not known yet comes with the adoption.
 //
 //	attempt with Warm ──► adopt: a pod that is ready, or a pod of its own
-//	                 └──► pool: some seconds later, fill up what is ready for the next
+//	                 └──► pool: some seconds later, fill up what is ready for the next,
+//	                      and pull its image elsewhere, see pull.go
 //
 // Nobody has to clear up: a pod that no run wants ends by itself after warmLife.
 const (
@@ -127,7 +129,7 @@ func (c *Cluster) KeepWarm(ctx context.Context, failed func(error)) error {
 		case <-time.After(fillAfter):
 		}
 		for key, s := range c.pool.take() {
-			if err := c.fill(ctx, s, key); err != nil && ctx.Err() == nil {
+			if err := errors.Join(c.fill(ctx, s, key), c.pull(ctx, s)); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		}

@@ -51,6 +51,8 @@ type Config struct {
 	// GatewayListen is where the gateway serves pods, HOST:PORT. Kube.GatewayURL is how
 	// pods reach that.
 	GatewayListen string
+	// GatewayPerAddress bounds the connections of the gateway from one address.
+	GatewayPerAddress int
 
 	// Secrets says where the keys are that secrets are sealed with.
 	Secrets secrets.Config

@@ -352,7 +352,7 @@ func (p *Platform) ServeGateway(ctx context.Context) error {
 	identities := kube.NewIdentities(client, objects, p.cfg.Kube)
 	server := gateway.Server{
 		Identities: identities, Runs: p.DB.Runs(), Sessions: p.DB.Runs(), Charges: p.DB.Marketplace(),
-		Engine: p.conductor, Blobs: p.blobs, Children: p.launcher(), Log: p.log, Now: time.Now,
+		Engine: p.conductor, Blobs: p.blobs, Children: p.launcher(), PerAddress: p.cfg.GatewayPerAddress, Log: p.log, Now: time.Now,
 		Models: gateway.Models{Catalog: catalog, Client: &http.Client{Transport: http.DefaultTransport}},
 		Egress: egress.Config{
 			Resolve: egress.Resolver(p.cfg.Egress.Resolver), Private: p.cfg.PrivateNetworks, Allowed: p.cfg.Egress.Networks,
