@@ -101,7 +101,15 @@ func Create(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(text)
+	return writeTo(file, text)
+}
+
+// writeTo writes a file whose loss would be that of all secrets.
+func writeTo(file *os.File, text []byte) error {
+	_, err := file.Write(text)
+	if err == nil {
+		err = file.Sync()
+	}
 	return errors.Join(err, file.Close())
 }
 
@@ -155,11 +163,14 @@ func (c Config) replace(ctx context.Context, handle *keyset.Handle) error {
 	if err != nil {
 		return err
 	}
-	next := c.File + ".next"
-	if err := os.WriteFile(next, text, 0o600); err != nil {
+	next, err := os.OpenFile(c.File+".next", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(next, c.File)
+	if err := writeTo(next, text); err != nil {
+		return err
+	}
+	return os.Rename(next.Name(), c.File)
 }
 
 func (c Config) read(ctx context.Context) (*keyset.Handle, error) {

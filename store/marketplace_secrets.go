@@ -120,7 +120,7 @@ func (s *Marketplace) SealedSecrets(ctx context.Context, after marketplace.Secre
 // ResealSecret implements marketplace.SecretStore.
 func (s *Marketplace) ResealSecret(ctx context.Context, secret marketplace.Secret, sealed []byte) (done bool, err error) {
 	err = s.db.change(ctx, "reseal secret "+secret.Name, func(tx *gorm.DB) error {
-		result := tx.Model(&secretRow{}).Where("org_id = ? AND name = ? AND version = ?", secret.OrgID, secret.Name, secret.Version).
+		result := tx.Model(&secretRow{}).Where("org_id = ? AND name = ? AND sealed = ?", secret.OrgID, secret.Name, secret.Sealed).
 			UpdateColumn("sealed", sealed)
 		done = result.RowsAffected > 0
 		return result.Error

@@ -85,6 +85,16 @@ var secretTests = []testCase{
 		got, err = s.Marketplace.Secret(t.Context(), next.OrgID, next.Name)
 		require.NoError(t, err)
 		require.Equal(t, []byte("newer"), got.Sealed)
+
+		// Also whoever removed it before, so that it counts from 1 again.
+		again := want
+		require.NoError(t, s.Marketplace.DeleteSecret(t.Context(), actor, again.OrgID, again.Name, start))
+		again.Sealed = []byte("again")
+		_, err = s.Marketplace.PutSecret(t.Context(), actor, again)
+		require.NoError(t, err)
+		done, err = s.Marketplace.ResealSecret(t.Context(), want, []byte("old value"))
+		require.NoError(t, err)
+		require.False(t, done)
 	}},
 	{"an organization has so many", func(t *testing.T, s Stores) {
 		m := newMarket(t, s)
