@@ -25,7 +25,7 @@ TEMPORAL_HTTP_PORT ?= 7243
 
 # Without the race detector in the C of SQLite, which is translated to Go, has
 # locks of its own, and is five times as slow with it.
-TEST_FLAGS ?= -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 25m -parallel 4
+TEST_FLAGS ?= -race -gcflags=modernc.org/sqlite/lib=-race=false -timeout 25m -parallel 3
 
 .PHONY: help
 help: ## what there is to make

@@ -123,11 +123,15 @@ func (a *AgentRuntime) collect(ctx context.Context, in CollectResultInput) (Verd
 	}
 	end.Log = log
 	run, err = a.Runs.UpdateRun(ctx, in.RunID, func(r *product.Run) ([]*product.Event, error) {
-		event := r.AttemptEnded(in.Attempt, end, a.Now())
-		if event != nil {
+		var started *product.Event
+		if !end.StartedAt.IsZero() { // it may have been over before anybody saw that it ran
+			started = r.AttemptStarted(in.Attempt, end.StartedAt)
+		}
+		ended := r.AttemptEnded(in.Attempt, end, a.Now())
+		if ended != nil {
 			r.Output, r.Log = output, log
 		}
-		return []*product.Event{event}, nil
+		return []*product.Event{started, ended}, nil
 	})
 	if err != nil {
 		return Verdict{}, err

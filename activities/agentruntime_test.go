@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
@@ -71,6 +72,18 @@ func TestCollectInline(t *testing.T) {
 	require.Equal(t, observes, k.cluster.observes)
 	require.Empty(t, cmp.Diff(want, k.runs.byID[runID]))
 	require.Equal(t, 2, k.cluster.cleared, "also by a repeat: the first try may have died before it")
+}
+
+// TestCollectUnseen: a run that was over before anybody saw that it ran says all the same
+// that it did.
+func TestCollectUnseen(t *testing.T) {
+	run := running()
+	run.Status, run.StartedAt, run.Attempts[0].StartedAt = product.StatusStarting, time.Time{}, time.Time{}
+	k := aCollector(&cluster{seen: ended(t, okEnvelope([]byte(`{"a":1}`), ""))}, run)
+	_, err := k.CollectResult(t.Context(), okInput)
+	require.NoError(t, err)
+	require.Equal(t, []product.EventType{product.EventAttemptStarted, product.EventAttemptEnded}, k.runs.events)
+	require.Equal(t, now, k.runs.byID[runID].StartedAt)
 }
 
 // TestCollectClearsWhatEndedByItself: only when everything of it is kept.

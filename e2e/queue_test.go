@@ -138,15 +138,13 @@ func (c *crowd) requirePositions(t *testing.T) {
 			}
 		}
 		require.Len(t, waiting, c.each-crowdLimit, "every position is taken once")
-		last, ahead := map[ids.Key]ids.Run{}, map[ids.Key]int{}
+		last := map[ids.Key]ids.Run{}
 		for position := 1; position <= len(waiting); position++ {
 			run, ok := waiting[position]
 			require.True(t, ok, "position %d", position)
 			require.Greater(t, run.ID, last[run.KeyID], "the runs of a key stand in their order")
 			last[run.KeyID] = run.ID
-			ahead[run.KeyID]++
 		}
-		require.Len(t, ahead, 2)
 	}
 }
 

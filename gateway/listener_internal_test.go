@@ -57,9 +57,13 @@ func TestListenerIsBounded(t *testing.T) {
 	for _, conn := range append(inside, neighbor) {
 		require.NoError(t, conn.Close())
 	}
+	l.mu.Lock()
 	require.Empty(t, l.open)
 	require.Zero(t, l.all)
+	l.mu.Unlock()
 
+	l.mu.Lock()
 	l.all = maxConnections
+	l.mu.Unlock()
 	refused(connect("127.0.0.3"))
 }
