@@ -25,14 +25,39 @@ say "building and loading images"
 say "testing ${#packages[@]} packages${1:+ ($*)}"
 export AGENTMARKET_TEST_BIN=$bin AGENTMARKET_TEST_STATE=$state
 mkdir -p "$state"
-if ! go test "$@" "${packages[@]}" 2>&1 | tee "$state/test.log"; then
-	say "failed:" # again at the end, where it is seen
-	grep -E -A 12 '^ *--- FAIL|^panic:|Error Trace:|WARNING: DATA RACE' "$state/test.log" | grep -v '"level":' | head -n 80 >&2
-	exit 1
-fi
-if ((${#packages[@]})); then
+log=$state/test.log
+: >"$log"
+tested() { # go test's arguments
+	go test "$@" 2>&1 | tee -a "$log"
+}
+devcluster() {
 	say "testing deploy/devcluster, with two clusters of its own"
 	# Without cgo, as it was built: anything else compiles Kubernetes again.
-	(cd deploy/devcluster && CGO_ENABLED=0 go test -tags e2e -timeout 15m ./...)
+	(cd deploy/devcluster && CGO_ENABLED=0 tested -tags e2e -timeout 15m ./...)
+}
+failed=0
+if ((${#packages[@]} == 0)); then
+	tested "$@" || failed=1
+elif [[ " $* " == *" -p "* ]]; then # who says how many run beside each other means it
+	tested "$@" "${packages[@]}" || failed=1
+	devcluster || failed=1
+else
+	# e2e takes as long as all others together, and mostly waits: it has one of the two
+	# places from the beginning. What both need is compiled once.
+	flags=()
+	for arg in "$@"; do [[ $arg != -race && $arg != -gcflags=* ]] || flags+=("$arg"); done
+	mapfile -t sources < <(go list -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' "${packages[@]}")
+	go build "${flags[@]}" "${sources[@]}"
+	tested "$@" ./e2e &
+	e2e=$!
+	mapfile -t others < <(printf '%s\n' "${packages[@]}" | grep -v '/e2e$')
+	tested "$@" -p 1 "${others[@]}" || failed=1
+	devcluster || failed=1
+	wait "$e2e" || failed=1
+fi
+if ((failed)); then
+	say "failed:" # again at the end, where it is seen
+	grep -E -A 12 '^ *--- FAIL|^panic:|Error Trace:|WARNING: DATA RACE' "$log" | grep -v '"level":' | head -n 80 >&2
+	exit 1
 fi
 say "done"

@@ -180,7 +180,7 @@ func everyEnd(t *testing.T, s *Stack) {
 		{agent: "eats-memory", script: `tail /dev/zero`, status: "failed", reason: "agent_oom"},
 		{agent: "never-ends", script: `sleep 600`, more: map[string]any{"timeouts": map[string]any{"run_seconds": 2, "grace_seconds": 1}}, status: "timed_out", reason: "deadline_exceeded"},
 		{agent: "no-command", more: map[string]any{"command": []string{"/nowhere"}}, status: "failed", reason: "config_error"},
-		{agent: "no-image", script: `true`, image: missing, more: map[string]any{"timeouts": map[string]any{"start_seconds": 5}}, status: "failed", reason: "image_pull"},
+		{agent: "no-image", script: `true`, image: missing, more: map[string]any{"timeouts": map[string]any{"start_seconds": 10}}, status: "failed", reason: "image_pull"},
 	} {
 		t.Run(row.reason+" by "+row.agent, func(t *testing.T) {
 			t.Parallel()

@@ -45,7 +45,6 @@ func TestClusters(t *testing.T) {
 	require.Equal(t, a.image, b.image, "the same files make the same image")
 
 	t.Run("hardened job", func(t *testing.T) { testHardenedJob(t, a) })
-	t.Run("job speed", func(t *testing.T) { testSpeed(t, a) })
 	t.Run("image volume", func(t *testing.T) { testImageVolume(t, a) })
 	t.Run("unknown image", func(t *testing.T) { testUnknownImage(t, a) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, a, b) })
@@ -78,23 +77,6 @@ func testHardenedJob(t *testing.T, c testCluster) {
 	job := c.createJob(t, "hardened", c.pod("hardened", "addresses"))
 	c.awaitJob(t, job.Name)
 	require.NotContains(t, c.logs(t, c.podOf(t, job.Name)), "fe80", "pods have no IPv6")
-}
-
-// testSpeed reports how long a Job and a Pod that do nothing take.
-func testSpeed(t *testing.T, c testCluster) {
-	for range 3 {
-		began := time.Now()
-		job := c.createJob(t, "speed", c.pod("speed", "addresses"))
-		c.awaitJob(t, job.Name)
-		t.Logf("job: created to Complete in %s", time.Since(began).Round(10*time.Millisecond))
-	}
-	for i := range 3 {
-		name := "speed-" + strconv.Itoa(i)
-		began := time.Now()
-		c.create(t, c.pod(name, "addresses"))
-		c.await(t, name, corev1.PodSucceeded)
-		t.Logf("pod: created to Succeeded in %s", time.Since(began).Round(10*time.Millisecond))
-	}
 }
 
 func testImageVolume(t *testing.T, c testCluster) {
