@@ -42,17 +42,20 @@ elif [[ " $* " == *" -p "* ]]; then # who says how many run beside each other me
 	tested "$@" "${packages[@]}" || failed=1
 	devcluster || failed=1
 else
-	# e2e takes as long as all others together, and mostly waits: it has one of the two
-	# places from the beginning. What both need is compiled once.
+	# e2e takes as long as all others together, and waits for much of it: it runs beside
+	# them from the beginning, and so do the clusters of devcluster. What they need is
+	# compiled once.
 	flags=()
 	for arg in "$@"; do [[ $arg != -race && $arg != -gcflags=* ]] || flags+=("$arg"); done
 	mapfile -t sources < <(go list -f '{{if .GoFiles}}{{.ImportPath}}{{end}}' "${packages[@]}")
 	go build "${flags[@]}" "${sources[@]}"
 	tested "$@" ./e2e &
 	e2e=$!
+	devcluster &
+	clusters=$!
 	mapfile -t others < <(printf '%s\n' "${packages[@]}" | grep -v '/e2e$')
 	tested "$@" -p 1 "${others[@]}" || failed=1
-	devcluster || failed=1
+	wait "$clusters" || failed=1
 	wait "$e2e" || failed=1
 fi
 if ((failed)); then
